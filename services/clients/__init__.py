@@ -1,0 +1,1 @@
+"""How every Kafka client of ours is made: addresses, codecs, limits, names."""

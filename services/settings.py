@@ -1,0 +1,30 @@
+"""One typed settings object. Every field is an environment variable with the prefix `TIDINGS_`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).parents[1]
+Port = int
+
+
+class Settings(BaseSettings):
+    """Settings, each with its default and one line of meaning (`tidings config` prints them)."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True, env_ignore_empty=True)
+
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Kafka to use, host:port[,host:port]; unset, `up` starts an embedded one"
+    )
+    consumer_group: str = Field("tidings-processor", description="consumer group of the processor")
+    partitions: PositiveInt = Field(4, description="partitions of a topic that `tidings` creates")
+    data_dir: Path = Field(ROOT / "data", description="folder of the embedded broker: its jars, its log, its data")
+    broker_port: int = Field(9092, ge=1, le=65535, description="port of the embedded broker, on 127.0.0.1")
+    model_dir: Path = Field(ROOT / "models" / "tidings-small", description="folder of the model that extracts")
+    batch_articles: PositiveInt = Field(32, description="articles that the processor takes at most at a time")
+    batch_wait_seconds: PositiveFloat = Field(0.2, description="how long a batch waits for more articles")
+    metrics_host: str = Field("127.0.0.1", description="address that Prometheus metrics are served on")
+    metrics_port: int = Field(9464, ge=1, le=65535, description="port that Prometheus metrics are served on")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
