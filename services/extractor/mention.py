@@ -33,3 +33,11 @@ class Extraction(msgspec.Struct, frozen=True, kw_only=True):
 
     mentions: list[Mention]
     chars_read: int
+
+
+class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model found it. `revision` is a hash of its weights."""
+
+    name: str
+    revision: str
+    taxonomy_version: str

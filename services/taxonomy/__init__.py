@@ -1,4 +1,4 @@
-"""The event types, PLOVER roots, modes, scores, slots and realis: data and look-ups. The data is `schemas/taxonomy.json`."""
+"""The event types, PLOVER roots, modes, scores, slots, realis: data and look-ups. The data: `schemas/taxonomy.json`."""
 
 from functools import cache
 from pathlib import Path
