@@ -1,0 +1,1 @@
+"""Corpus to model to scores. Not needed at run time."""

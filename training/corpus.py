@@ -1,0 +1,47 @@
+"""The corpus format: JSON Lines, one passage a line, offsets in code points of `text` (gzipped or not)."""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+Span = tuple[int, int]
+
+
+class GoldEvent(msgspec.Struct, kw_only=True):
+    """An annotated event. A null label is unknown, but for a null `plover` where the passage's roots are complete."""
+
+    trigger: Span | None = None
+    type: str | None = None
+    plover: str | None = None
+    mode: str | None = None
+    realis: str | None = None
+    slots: dict[str, list[Span]] = {}
+
+
+class Complete(msgspec.Struct, kw_only=True):
+    """What the source annotates everywhere in the passage: only there is an unlabelled word a negative."""
+
+    triggers: bool = True
+    slots: bool = True
+    plover: bool = True
+    realis: bool = True
+
+
+class Passage(msgspec.Struct, kw_only=True):
+    """A passage with its events."""
+
+    id: str
+    text: str
+    article: str | None = None
+    events: list[GoldEvent] = []
+    complete: Complete = msgspec.field(default_factory=Complete)
+
+
+def read_passages(path: Path) -> Iterator[Passage]:
+    """Passages of a corpus file. Raises msgspec.ValidationError where a line breaks the format."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as lines:
+        for line in lines:
+            yield msgspec.json.decode(line, type=Passage)

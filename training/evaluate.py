@@ -1,0 +1,77 @@
+"""Score a model on corpus files: `python -m training.evaluate --model DIR --data FILE…`."""
+
+import argparse
+import json
+from pathlib import Path
+
+from services.contracts import Article
+from services.extractor.extractor import Extractor
+from services.extractor.mention import Mention
+
+from .corpus import GoldEvent, Passage, read_passages
+from .scoring import ScoredEvent, Scores, add_passage
+
+_PASSAGES_AT_ONCE = 64
+
+
+def evaluate(extractor: Extractor, passages: list[Passage]) -> Scores:
+    """Extract every passage as an article of its own and count."""
+    scores = Scores()
+    for first in range(0, len(passages), _PASSAGES_AT_ONCE):
+        chunk = passages[first : first + _PASSAGES_AT_ONCE]
+        extractions = extractor.extract([Article(id=passage.id, text=passage.text) for passage in chunk])
+        for passage, extraction in zip(chunk, extractions, strict=True):
+            gold = [scored for event in passage.events if (scored := _from_gold(event))]
+            add_passage(scores, passage.text, list(map(scored_mention, extraction.mentions)), gold)
+    return scores
+
+
+def _from_gold(event: GoldEvent) -> ScoredEvent | None:
+    if event.trigger is None or event.type is None:
+        return None
+    return ScoredEvent(
+        start=event.trigger[0],
+        end=event.trigger[1],
+        type=event.type,
+        root=event.plover,
+        mode=event.mode,
+        realis=event.realis or "",
+        fillers=[(slot, start, end) for slot, spans in event.slots.items() for start, end in spans],
+    )
+
+
+def scored_mention(mention: Mention) -> ScoredEvent:
+    """A mention as the scorer sees it."""
+    return ScoredEvent(
+        start=mention.trigger_start,
+        end=mention.trigger_end,
+        type=mention.type,
+        root=mention.root,
+        mode=mention.mode,
+        realis=mention.realis,
+        fillers=[(filler.role, filler.start, filler.end) for filler in mention.fillers],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="model directory")
+    parser.add_argument("--data", type=Path, required=True, nargs="+", help="corpus files, gzipped or not")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    passages = [passage for path in options.data for passage in read_passages(path)]
+    scores = evaluate(Extractor.load(options.model), passages)
+    summary = {name: round(value, 1) for name, value in scores.summary().items()}
+    if options.json:
+        print(json.dumps({"passages": len(passages), "events": scores.trigger.gold, **summary}))
+        return
+    print(f"{len(passages)} passages, {scores.trigger.gold} events; per cent")
+    for name, value in summary.items():
+        print(f"{name:24}{value:6.1f}")
+    print("\ntype, F1 (precision / recall), gold events")
+    for name, count in sorted(scores.types.items(), key=lambda item: -item[1].gold):
+        print(f"{name:24}{count.f1():6.1f} ({count.precision():.0f} / {count.recall():.0f}), {count.gold}")
+
+
+if __name__ == "__main__":
+    main()
