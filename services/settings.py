@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     )
     consumer_group: str = Field("tidings-processor", description="consumer group of the processor")
     partitions: PositiveInt = Field(4, description="partitions of a topic that `tidings` creates")
-    data_dir: Path = Field(ROOT / "data", description="folder of the embedded broker: its jars, its log, its data")
+    data_dir: Path = Field(
+        ROOT / "data", description="folder of the embedded broker: its data, its log, the lock of its one user"
+    )
     broker_port: int = Field(9092, ge=1, le=65535, description="port of the embedded broker, on 127.0.0.1")
     model_dir: Path = Field(ROOT / "models" / "tidings-small", description="folder of the model that extracts")
     batch_articles: PositiveInt = Field(32, description="articles that the processor takes at most at a time")

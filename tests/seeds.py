@@ -8,7 +8,8 @@ from services.contracts import Article
 from services.producer.sources import read_articles
 from services.settings import ROOT
 
-SEEDS = sorted((ROOT / "seeds").glob("*.txt"))
+# Those that have been annotated.
+SEEDS = [ROOT / "seeds" / f"{golden.stem}.txt" for golden in sorted((ROOT / "seeds" / "golden").glob("*.json"))]
 
 
 @cache

@@ -19,12 +19,6 @@ def seed_id(article: Article) -> str:
     return article.id
 
 
-def test_there_are_at_least_twenty_seeds_of_150_to_900_words() -> None:
-    assert len(seed_articles()) >= 20
-    assert all(150 <= len(article.text.split()) <= 900 for article in seed_articles())
-    assert len({article.id for article in seed_articles()}) == len(seed_articles())
-
-
 @pytest.mark.parametrize("article", seed_articles(), ids=seed_id)
 def test_golden_events_are_spans_of_the_text_labelled_by_the_taxonomy(article: Article) -> None:
     truth = golden(article)

@@ -7,10 +7,9 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -26,6 +25,7 @@ from services.extractor.precision import fastest_dtype
 from services.extractor.windows import load_tokenizer
 from services.taxonomy import load_taxonomy
 
+from .card import write_card
 from .corpus import Passage, read_passages
 from .evaluate import evaluate
 from .examples import UNKNOWN, EventLabels, Example, make_examples, pad
@@ -37,7 +37,7 @@ WARM_UP = 0.06
 # tagger 40, each nearly always O.
 WEIGHTS = {"type": 1.0, "continuation": 0.2, "slots": 0.3, "realis": 0.7, "root": 0.5, "mode": 0.3}
 CHECKPOINT_STEPS = 200
-THRESHOLDS = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6]
+THRESHOLDS = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]
 
 
 @dataclass(slots=True)
@@ -127,7 +127,13 @@ def loss(model: TidingsModel, step: TrainingBatch) -> Tensor:
 
 
 def train(
-    model: TidingsModel, examples: list[Example], *, epochs: int, seed: int, checkpoint: Path, report: Any = None
+    model: TidingsModel,
+    examples: list[Example],
+    *,
+    epochs: int,
+    seed: int,
+    checkpoint: Path,
+    report: Callable[[int], None],
 ) -> None:
     """Train in place; a run that was cut off goes on from its last checkpoint."""
     dtype = fastest_dtype()
@@ -176,7 +182,7 @@ def train(
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": step}
                 torch.save({**state, "schedule": schedule.state_dict()}, checkpoint.with_suffix(".part"))
                 checkpoint.with_suffix(".part").replace(checkpoint)
-        if report and step > done:
+        if step > done:
             report(epoch)
 
 
@@ -211,6 +217,7 @@ def in_memory(model: TidingsModel, tokenizer_file: Path, threshold: float) -> Ex
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="pretrained encoder: a Hugging Face name or a folder")
+    parser.add_argument("--base-name", help="what the model card calls the encoder, if not --base")
     parser.add_argument("--layers", type=int, help="keep only the encoder's first layers")
     parser.add_argument(
         "--corpus", type=Path, required=True, help="folder with news/train.jsonl.gz and news/dev.jsonl.gz"
@@ -235,8 +242,20 @@ def main() -> None:
 
     checkpoint = options.runs / f"{options.out.name}.pt"
     train(model, examples, epochs=options.epochs, seed=options.seed, checkpoint=checkpoint, report=report)
-    save(
-        model, tokenizer_file, options.out, name=options.out.name, threshold=tune_threshold(model, tokenizer_file, dev)
+    threshold = tune_threshold(model, tokenizer_file, dev)
+    save(model, tokenizer_file, options.out, name=options.out.name, threshold=threshold)
+    write_card(
+        options.out,
+        evaluate(Extractor.load(options.out), dev),
+        base=options.base_name or options.base,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        threshold=threshold,
+        taxonomy_version=model.config.taxonomy_version,
+        passages=len(dev),
+        train_passages=len(passages),
+        train_events=sum(len(passage.events) for passage in passages),
+        epochs=options.epochs,
+        seed=options.seed,
     )
 
 

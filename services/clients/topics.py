@@ -6,9 +6,11 @@ ARTICLES_TOPIC = "news.articles.v1"
 EVENTS_TOPIC = "news.events.v1"
 DEAD_LETTER_TOPIC = "news.articles.dlq.v1"
 
-# A book of 300 pages is about 1 MB of JSON; four times that leaves room for scripts of three bytes a letter.
+# An article as JSON. A book of 300 pages is about 1 MB; four times that is room for scripts of three bytes a letter.
 MAX_ARTICLE_BYTES = 4 * 1024 * 1024
-# Above the articles' limit, so that whatever Kafka let in can also be set aside with its error headers.
+# What surrounds the JSON in Kafka: an id of at most 2 KB as the key, our six headers, Kafka's framing. Generous.
+_ENVELOPE_BYTES = 64 * 1024
+# Any record of ours. Above the articles' limit, so that whatever Kafka let in can be set aside with its error headers.
 MAX_RECORD_BYTES = MAX_ARTICLE_BYTES + 1024 * 1024
 
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -16,7 +18,10 @@ _DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True, kw_only=True)
 class TopicSpec:
-    """A topic as we create it. Retention counts from ingestion, since record times are ingestion times."""
+    """A topic as we create it. Retention counts from ingestion, since record times are ingestion times.
+
+    `max_message_bytes` bounds what Kafka stores: records with key, headers and framing, after compression.
+    """
 
     name: str
     max_message_bytes: int
@@ -28,7 +33,7 @@ class TopicSpec:
 
 
 TOPICS = (
-    TopicSpec(name=ARTICLES_TOPIC, max_message_bytes=MAX_ARTICLE_BYTES, retention_ms=30 * _DAY_MS),
+    TopicSpec(name=ARTICLES_TOPIC, max_message_bytes=MAX_ARTICLE_BYTES + _ENVELOPE_BYTES, retention_ms=30 * _DAY_MS),
     TopicSpec(name=EVENTS_TOPIC, max_message_bytes=MAX_RECORD_BYTES, retention_ms=90 * _DAY_MS),
     TopicSpec(name=DEAD_LETTER_TOPIC, max_message_bytes=MAX_RECORD_BYTES, retention_ms=90 * _DAY_MS),
 )

@@ -90,7 +90,8 @@ class Extractor:
                 f"the model in {model_dir} was trained for taxonomy {card.taxonomy_version}, Tidings has "
                 f"{taxonomy.version}: use a model that fits."
             )
-        model = TidingsModel.from_pretrained(model_dir, dtype=fastest_dtype())
+        # Encoder and heads are made by different code, each with its own idea of a precision: set one for all.
+        model = TidingsModel.from_pretrained(model_dir).to(fastest_dtype())  # type: ignore[arg-type]
         return cls(model, model_dir / "tokenizer.json", card)
 
     def extract(self, articles: Sequence[Article]) -> list[Extraction]:
