@@ -12,7 +12,7 @@ from .seeds import golden, seed_articles
 TAXONOMY = load_taxonomy()
 # Measured on the shipped model, less three points for what another processor's arithmetic may change. The golden files
 # hold an article's most important events only, so this is recall: what the model finds of what it must not miss.
-FLOORS = {"trigger": 0, "type": 0, "slots": 0}
+FLOORS = {"trigger": 90, "type": 75, "slots": 74}
 
 
 def seed_id(article: Article) -> str:
