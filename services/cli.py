@@ -89,6 +89,7 @@ def config() -> None:
     """Every setting: its environment variable, its value, its default, what it means."""
     settings = Settings()
     table = Table("variable", "value", "default", "meaning", box=None)
+    table.columns[0].no_wrap = True
     for name, field in Settings.model_fields.items():
         table.add_row(f"TIDINGS_{name.upper()}", str(getattr(settings, name)), str(field.default), field.description)
     Console().print(table)
