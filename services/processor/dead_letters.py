@@ -1,0 +1,61 @@
+"""Records that cannot become events, set aside in the dead-letter topic as they came."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+from faust.types import Message
+
+from services.clients.topics import DEAD_LETTER_TOPIC, MAX_RECORD_BYTES
+from services.contracts.headers import Headers, dead_letter_headers
+
+from .publish import Record
+
+# What Kafka adds to key, value and headers of a record: lengths, offsets, the batch's frame. Far less than this.
+_FRAMING_BYTES = 1024
+
+
+class Stage(Enum):
+    """The step of the walk that an article did not pass."""
+
+    READ = "read"
+    EXTRACT = "extract"
+    ASSEMBLE = "assemble"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """Why a record is set aside: at which step, by which kind of error, saying what."""
+
+    stage: Stage
+    exception: str
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception, *, stage: Stage) -> Self:
+        return cls(stage=stage, exception=type(error).__name__, message=str(error))
+
+
+def dead_letter(message: Message, rejection: Rejection) -> Record:
+    """The record with its key, its bytes and its headers (repeated ones too), and after them why and from where.
+
+    A value that unpacked to more than Kafka takes is left out, and the reason says so: its place in the articles topic,
+    which the headers name, holds it for as long as that topic keeps records.
+    """
+    # `message.headers` and not `event.headers`: that is a dict, where repeated headers vanish.
+    original: Headers = list(message.headers or ())
+    reason = rejection.message
+    value = message.value
+    size = sum(len(name) + len(content or b"") for name, content in original) + len(message.key or b"") + len(value)
+    if size + len(reason.encode()) + _FRAMING_BYTES > MAX_RECORD_BYTES:
+        reason = f"{reason} (the value is left out here: {len(value)} bytes are more than a record may have)"
+        value = b""
+    context = dead_letter_headers(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        stage=rejection.stage.value,
+        exception=rejection.exception,
+        message=reason,
+    )
+    return Record(topic=DEAD_LETTER_TOPIC, key=message.key, value=value, headers=original + context)
