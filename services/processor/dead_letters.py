@@ -1,39 +1,15 @@
 """Records that cannot become events, set aside in the dead-letter topic as they came."""
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import Self
-
 from faust.types import Message
 
 from services.clients.topics import DEAD_LETTER_TOPIC, MAX_RECORD_BYTES
 from services.contracts.headers import Headers, dead_letter_headers
 
 from .publish import Record
+from .rejection import Rejection
 
 # What Kafka adds to key, value and headers of a record: lengths, offsets, the batch's frame. Far less than this.
 _FRAMING_BYTES = 1024
-
-
-class Stage(Enum):
-    """The step of the walk that an article did not pass."""
-
-    READ = "read"
-    EXTRACT = "extract"
-    ASSEMBLE = "assemble"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """Why a record is set aside: at which step, by which kind of error, saying what."""
-
-    stage: Stage
-    exception: str
-    message: str
-
-    @classmethod
-    def of(cls, error: Exception, *, stage: Stage) -> Self:
-        return cls(stage=stage, exception=type(error).__name__, message=str(error))
 
 
 def dead_letter(message: Message, rejection: Rejection) -> Record:

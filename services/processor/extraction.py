@@ -18,8 +18,8 @@ from typing import Self
 from services.contracts import Article
 from services.extractor.mention import Extraction, ModelIdentity
 
-from .dead_letters import Rejection, Stage
 from .errors import StartError
+from .rejection import Rejection, Stage
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from services.clients.topics import MAX_ARTICLE_BYTES
 from services.contracts import Article
 
-from .dead_letters import Rejection, Stage
+from .rejection import Rejection, Stage
 
 # Measured on 6,000 English news passages and on samples of seven other languages: with 100 characters and more, one
 # passage in 6,000 (a run of HTML) passes for another language with a probability of 0.8, and every sample is told.

@@ -32,9 +32,7 @@ class Record(NamedTuple):
 def event_record(event: Event) -> Record:
     """An event as a CloudEvent, under its article's id: the events of an article share a partition."""
     headers = cloud_event_headers(event_id=event.event_id, event_type=EVENT_TYPE, source=_SOURCE)
-    return Record(
-        topic=EVENTS_TOPIC, key=event.article_id.encode(), value=msgspec.json.encode(event), headers=headers
-    )
+    return Record(topic=EVENTS_TOPIC, key=event.article_id.encode(), value=msgspec.json.encode(event), headers=headers)
 
 
 async def publish(producer: ProducerT, records: Sequence[Record]) -> None:
