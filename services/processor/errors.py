@@ -1,5 +1,0 @@
-"""What keeps the processor from starting."""
-
-
-class StartError(Exception):
-    """The processor cannot start. The text says why, and what to do."""
