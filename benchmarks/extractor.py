@@ -11,7 +11,7 @@ from services.extractor.precision import fastest_dtype
 from services.producer.sources import read_articles
 from services.settings import ROOT, Settings
 
-# The seeds make some 90 windows; four times that is enough for full batches and still ends in seconds.
+# The 25 seeds make 80 windows; four times that is enough for full batches and still ends in seconds.
 COPIES = 4
 # The best of several rounds is least disturbed by what else the machine does.
 ROUNDS = 3

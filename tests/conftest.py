@@ -1,20 +1,15 @@
 """One real Kafka for the whole run. Tests share its topics: each uses article ids and consumer groups of its own."""
 
 import time
-import warnings
 from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
 
-# kafka-python reads its protocol with a function that Python 3.11 and 3.12 call deprecated (later ones do not).
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
-    from kafka import KafkaConsumer, TopicPartition
-    from kafka.consumer.fetcher import ConsumerRecord
-
-    from services.broker import EmbeddedBroker, free_port
-    from services.clients.kafka import consumer_options, create_topics
+from services.broker import EmbeddedBroker, free_port
+from services.clients.kafka import consumer_options, create_topics
 
 # Generous, for a machine under load; nothing here measures speed.
 PATIENCE_SECONDS = 60

@@ -55,11 +55,10 @@ encoder's own licence is Apache-2.0 (MiniLM) or MIT (bge).
 
 - English only; other languages are not read.
 - It reads windows of about 190 word pieces. A filler in another window than its trigger is not found.
-- Realis is its weak side: background told without a date passes for a present fact, and hedged claims for
-  asserted ones.
-- Rare types (see the table) are missed more often than they are confused.
+- Rare types and the rarer values of realis are its weak side.
 - Confidence is the network's own probability and is not calibrated.
-- It says what a text says, not what is true. Do not act on a person because of its output."""
+- It says what a text says, not what is true. Do not act on a person because of its output.
+"""
 
 
 def write_card(

@@ -9,7 +9,7 @@ from torch import Tensor
 from .config import TidingsConfig
 from .windows import Window
 
-# 4,096 pieces (32 windows of 128) fill two cores; larger batches were not faster and only cost memory.
+# 32 windows of 128 pieces: chosen to bound memory, not yet tuned for speed.
 MAX_BATCH_PIECES = 4096
 
 CLS, SEP = 1, 1  # one special token on each side of a window
@@ -19,14 +19,13 @@ CLS, SEP = 1, 1  # one special token on each side of a window
 class Batch:
     """Tensors of B windows, P pieces (special tokens included), W words.
 
-    `pieces`, `casings`, `attention` are [B, P]; `first_piece` is [B, W], `word_mask` [B, W] is true for real words.
+    `pieces`, `casings`, `attention` are [B, P]; `first_piece` is [B, W], 0 for padding.
     """
 
     pieces: Tensor
     casings: Tensor
     attention: Tensor
     first_piece: Tensor
-    word_mask: Tensor
 
 
 def plan(windows: Sequence[Window], *, max_pieces: int = MAX_BATCH_PIECES) -> Iterator[list[int]]:
@@ -56,5 +55,4 @@ def collate(windows: Sequence[Window], config: TidingsConfig) -> Batch:
         casings=rectangle([[0, *window.casings, 0] for window in windows], width, 0),
         attention=rectangle([[1] * (len(window.pieces) + CLS + SEP) for window in windows], width, 0),
         first_piece=rectangle([[CLS + first for first in window.first_piece] for window in windows], words, 0),
-        word_mask=rectangle([[1] * len(window.first_piece) for window in windows], words, 0).bool(),
     )

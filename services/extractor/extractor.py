@@ -20,7 +20,7 @@ from .model import TidingsModel, crop
 from .precision import fastest_dtype
 from .windows import Features, Window, load_tokenizer, prepare
 
-# Events decoded at once: each is a crop of some 40 words, so that this is about as much work as a batch of windows.
+# Events decoded at once, which bounds memory where a batch of windows is full of triggers; not yet tuned for speed.
 _EVENTS_AT_ONCE = 128
 
 
@@ -118,7 +118,6 @@ class Extractor:
                     types[row, : len(window.starts)], continuation[row, : len(window.starts)], threshold=self.threshold
                 )
             ]
-            # Crops of like length together, as with windows.
             for chunk in range(0, len(triggers), _EVENTS_AT_ONCE):
                 scores.extend(
                     self._score_events(words, windows, indices, triggers[chunk : chunk + _EVENTS_AT_ONCE], types)
