@@ -1,112 +1,163 @@
-"""The one command line. Rooms are imported inside the commands, so that each loads only what it needs."""
+"""The command line. Each command imports what it needs, so that none waits for what another one needs."""
 
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated
 
-import msgspec
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
-from .settings import Settings
+from services.logs import configure_logging
+from services.settings import Settings
 
 app = typer.Typer(
-    help="Live news in, structured events out, over Kafka.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="News articles in, structured events out, over Kafka.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
-# Articles extracted at once: enough windows for full batches, few enough that output appears as it is found.
-_ARTICLES_AT_ONCE = 16
-
-
-class Findings(msgspec.Struct, kw_only=True):
-    """A line of `extract`: the events of one article, as they would be published."""
-
-    id: str
-    events: list[msgspec.Raw]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON Lines instead of a table.")]
 
 
 @app.command()
-def extract(
-    file: Annotated[str, typer.Argument(help="a file, or - for standard input")],
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="one article a line, as JSON")] = False,
+def up(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End when the seeds are done.")] = False,
+    as_json: AsJson = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Publish all seeds, not only new and changed ones.")] = False,
 ) -> None:
-    """Find the events of texts, without Kafka: per article a line {"id", "events"}."""
-    from services.contracts import Article
-    from services.extractor.extractor import Extractor, ModelError
-    from services.processor.assemble import assemble
-    from services.producer import read_articles
+    """Start everything on this machine, publish the seeds, show the events as they arrive."""
+    settings = _settings()
 
-    if file == "-" and not jsonl:
-        articles: list[Article] = [Article(id="standard-input", text=sys.stdin.buffer.read().decode().strip())]
-        refused = 0
-    else:
-        items = list(read_articles([file]))
-        articles = [item for item in items if isinstance(item, Article)]
-        for item in items:
-            if not isinstance(item, Article):
-                typer.echo(str(item), err=True)
-        refused = len(items) - len(articles)
-    try:
-        extractor = Extractor.load(Settings().model_dir)
-    except ModelError as error:
-        _fail(str(error))
-    for first in range(0, len(articles), _ARTICLES_AT_ONCE):
-        batch = articles[first : first + _ARTICLES_AT_ONCE]
-        for article, extraction in zip(batch, extractor.extract(batch), strict=True):
-            events = assemble(article, extraction, extractor.model)
-            findings = Findings(id=article.id, events=[msgspec.Raw(msgspec.json.encode(event)) for event in events])
-            sys.stdout.buffer.write(msgspec.json.encode(findings) + b"\n")
-        sys.stdout.buffer.flush()
-    raise typer.Exit(1 if refused else 0)
+    from services.console.supervisor import EXPECTED_ERRORS, up
+
+    with _explained(*EXPECTED_ERRORS):
+        raise typer.Exit(up(settings, once=once, as_json=as_json, replay=replay))
 
 
 @app.command()
 def produce(
-    paths: Annotated[list[str], typer.Argument(help="files or folders, or - for JSON Lines on standard input")],
-    changed_only: Annotated[bool, typer.Option(help="only what the topic does not hold already")] = False,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH…|-",
+            help="Text files with front matter, JSON Lines, folders of both; - is JSON Lines on standard input.",
+        ),
+    ],
+    *,
+    changed_only: Annotated[
+        bool, typer.Option("--changed-only", help="Leave out what the topic holds already, byte for byte.")
+    ] = False,
 ) -> None:
-    """Publish articles; prints a receipt as one line of JSON."""
-    from kafka.errors import KafkaError
+    """Publish articles; print at the end how many, as a line of JSON."""
+    settings = _settings()
+
+    import msgspec
 
     from services.clients.kafka import KafkaUnavailableError, create_topics
-    from services.producer import NotConfirmedError
-    from services.producer import produce as publish
+    from services.producer import NotConfirmedError, produce
 
-    settings = Settings()
-    servers = settings.kafka_bootstrap_servers or f"127.0.0.1:{settings.broker_port}"
-    try:
-        create_topics(servers, partitions=settings.partitions)
-        receipt = publish(paths, bootstrap_servers=servers, changed_only=changed_only)
-    except (KafkaUnavailableError, NotConfirmedError, KafkaError) as error:
-        _fail(str(error))
-    sys.stdout.buffer.write(msgspec.json.encode(receipt) + b"\n")
+    with _explained(KafkaUnavailableError, NotConfirmedError):
+        create_topics(settings.bootstrap_servers, partitions=settings.partitions)
+        receipt = produce(paths, bootstrap_servers=settings.bootstrap_servers, changed_only=changed_only)
+    print(msgspec.json.encode(receipt).decode())
     raise typer.Exit(1 if receipt.refused else 0)
 
 
 @app.command()
+def process() -> None:
+    """Turn articles into events until stopped; standard error has the log."""
+    settings = _settings()
+
+    from services.processor.app import run_processor
+
+    raise typer.Exit(run_processor(settings))
+
+
+@app.command()
+def tail(
+    *,
+    as_json: AsJson = False,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Show the events that are there, too.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show the events that are there, and end.")] = False,
+) -> None:
+    """Show events as they arrive, until Ctrl-C."""
+    settings = _settings()
+
+    from services.clients.kafka import KafkaUnavailableError
+    from services.console.errors import ConsoleError
+    from services.console.table import EventTable
+    from services.console.tail import follow, show_json
+
+    with _explained(ConsoleError, KafkaUnavailableError), suppress(KeyboardInterrupt):
+        show = show_json if as_json else EventTable().show
+        follow(settings.bootstrap_servers, show=show, from_start=from_start or once, once=once)
+
+
+@app.command()
+def extract(
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="A text with or without front matter.")],
+    *,
+    json_lines: Annotated[bool, typer.Option("--jsonl", help="FILE holds an article a line, as JSON.")] = False,
+) -> None:
+    """Extract events without Kafka; print a line of JSON for each article."""
+    settings = _settings()
+
+    from services.console.extract import extract
+    from services.extractor.extractor import ModelError
+
+    with _explained(ModelError, OSError):
+        raise typer.Exit(extract(source, json_lines=json_lines, settings=settings))
+
+
+@app.command()
 def config() -> None:
-    """Every setting: its environment variable, its value, its default, what it means."""
-    settings = Settings()
-    table = Table("variable", "value", "default", "meaning", box=None)
-    table.columns[0].no_wrap = True
-    for name, field in Settings.model_fields.items():
-        table.add_row(f"TIDINGS_{name.upper()}", str(getattr(settings, name)), str(field.default), field.description)
-    Console().print(table)
+    """Show every setting: its environment variable, value, default and meaning."""
+    from services.console.configuration import show_configuration
+
+    show_configuration(_settings())
 
 
-def _fail(reason: str) -> NoReturn:
-    typer.echo(reason, err=True)
-    raise typer.Exit(1)
+@app.command()
+def doctor() -> None:
+    """Say what is wrong with this installation, and how to mend it."""
+    from services.console.doctor import doctor
+
+    raise typer.Exit(doctor(_settings()))
 
 
 def main() -> None:
-    """Run the command line; a setting that is wrong is named in one sentence."""
+    """Run the command that the arguments name."""
+    # A terminal that cannot show a letter shows a question mark instead of ending the command.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    app()
+
+
+def _settings() -> Settings:
+    """The settings in force, with logging configured by them; what is no setting ends the command."""
     try:
-        app()
+        settings = Settings()
     except ValidationError as error:
-        problem = error.errors()[0]
-        sys.exit(f"TIDINGS_{str(problem['loc'][0]).upper()}: {problem['msg']}")
+        for problem in error.errors():
+            variable = f"TIDINGS_{str(problem['loc'][0]).upper()}"
+            print(f"error: {variable} is {problem['input']!r}: {problem['msg']}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    configure_logging(settings.log_level)
+    return settings
+
+
+@contextmanager
+def _explained(*expected: type[Exception]) -> Iterator[None]:
+    """An expected failure ends the command with its text, which says what to do, and status 1."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever read our output has read enough
+        raise
+    except expected as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":

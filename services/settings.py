@@ -21,12 +21,18 @@ class Settings(BaseSettings):
     consumer_group: str = Field("tidings-processor", description="consumer group of the processor")
     partitions: PositiveInt = Field(4, description="partitions of a topic that `tidings` creates")
     data_dir: Path = Field(
-        ROOT / "data", description="folder of the embedded broker: its data, its log, the lock of its one user"
+        ROOT / "data", description="folder of the embedded broker's data and of all logs, for one `up` at a time"
     )
     broker_port: int = Field(9092, ge=1, le=65535, description="port of the embedded broker, on 127.0.0.1")
+    seeds_dir: Path = Field(ROOT / "seeds", description="folder of the articles that `up` publishes")
     model_dir: Path = Field(ROOT / "models" / "tidings-small", description="folder of the model that extracts")
     batch_articles: PositiveInt = Field(32, description="articles that the processor takes at most at a time")
     batch_wait_seconds: PositiveFloat = Field(0.2, description="how long a batch waits for more articles")
     metrics_host: str = Field("127.0.0.1", description="address that Prometheus metrics are served on")
     metrics_port: int = Field(9464, ge=1, le=65535, description="port that Prometheus metrics are served on")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The Kafka to use: the one that is set, else the embedded one."""
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.broker_port}"

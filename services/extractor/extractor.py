@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers.utils.logging import disable_progress_bar
 
 from services.contracts import Article
 from services.taxonomy import load_taxonomy
@@ -90,6 +91,7 @@ class Extractor:
                 f"the model in {model_dir} was trained for taxonomy {card.taxonomy_version}, Tidings has "
                 f"{taxonomy.version}: use a model that fits."
             )
+        disable_progress_bar()  # of loading, which takes a second: it would stand among the log's lines
         # Encoder and heads are made by different code, each with its own idea of a precision: set one for all.
         model = TidingsModel.from_pretrained(model_dir).to(fastest_dtype())  # type: ignore[arg-type]
         return cls(model, model_dir / "tokenizer.json", card)

@@ -1,0 +1,1 @@
+"""What a person sees: the supervisor behind `up`, the live table, what this installation is and lacks."""

@@ -1,0 +1,82 @@
+"""What Prometheus scrapes of the processor."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from .errors import StartError
+
+# From one short article on a fast processor to a batch of books on a slow one.
+_EXTRACTION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# From a live stream to a backlog of a day.
+_AGE_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
+
+
+class Metrics:
+    """All metrics of the processor, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.articles = Counter(
+            "tidings_articles_total",
+            "Articles that are done with: extracted, empty, skipped_language, dead_lettered",
+            ["outcome"],
+            registry=registry,
+        )
+        self.events = Counter("tidings_events_total", "Events published", ["type"], registry=registry)
+        self.dead_letters = Counter(
+            "tidings_dead_letters_total", "Records set aside: read, extract, assemble", ["stage"], registry=registry
+        )
+        self.extraction_seconds = Histogram(
+            "tidings_extraction_seconds",
+            "Time to extract a batch",
+            buckets=_EXTRACTION_BUCKETS,
+            registry=registry,
+        )
+        self.batch_articles = Histogram(
+            "tidings_batch_articles", "Articles extracted at a time", buckets=_BATCH_BUCKETS, registry=registry
+        )
+        self.article_age_seconds = Histogram(
+            "tidings_article_age_seconds",
+            "From an article's arrival in Kafka until its events are published",
+            buckets=_AGE_BUCKETS,
+            registry=registry,
+        )
+        self.extractor_restarts = Counter(
+            "tidings_extractor_restarts_total", "Extractor processes that died and were replaced", registry=registry
+        )
+        self.model_info = Gauge(
+            "tidings_model_info",
+            "The model that extracts",
+            ["model", "revision", "taxonomy_version"],
+            registry=registry,
+        )
+        self.articles_in_flight = Gauge(
+            "tidings_articles_in_flight", "Articles taken and not yet acknowledged", registry=registry
+        )
+        self.consumer_lag = Gauge(
+            "tidings_consumer_lag", "Records behind the end of a partition", ["partition"], registry=registry
+        )
+
+
+@contextmanager
+def served(registry: CollectorRegistry, *, host: str, port: int) -> Iterator[None]:
+    """Serve the registry at http://host:port/metrics, from a thread of its own.
+
+    Raises:
+        StartError: the address cannot be listened on.
+    """
+    try:
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except OSError as error:
+        raise StartError(
+            f"metrics cannot be served on {host}:{port} ({error.strerror or error}). Stop what uses that port, or set "
+            "TIDINGS_METRICS_PORT to another one (TIDINGS_METRICS_HOST for the address)."
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

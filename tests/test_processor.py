@@ -1,0 +1,378 @@
+"""The real processor with the shipped model, in a process of its own, against real Kafka."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.broker import EmbeddedBroker, free_port
+from services.clients.kafka import consumer_options, producer_options
+from services.clients.topics import ARTICLES_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC, MAX_ARTICLE_BYTES
+from services.contracts import Article, Event, event_id
+from services.contracts.headers import Headers
+
+from .conftest import PATIENCE_SECONDS, ReadTopic
+
+ATTACK = "Warplanes bombed the town of Abu Kamal in eastern Syria on Wednesday, killing nine fighters."
+GERMAN = (
+    "Die beiden Regierungen haben am Dienstag nach monatelangen Gesprächen ein Handelsabkommen unterzeichnet, das im "
+    "Frühjahr in Kraft treten soll. In der Hauptstadt protestierten Bauern dagegen."
+)
+# Some seconds of work in batches of four: long enough to be interrupted in the middle.
+BACKLOG = 32
+BOMBINGS = 24
+BACKLOG_TEXT = " ".join([ATTACK] * BOMBINGS)
+
+
+class Running:
+    """A processor in a process of its own. It starts at the group's committed offsets."""
+
+    def __init__(self, kafka: str, group: str, log: Path, **settings: str) -> None:
+        self.metrics_port = free_port()
+        self.log = log
+        environment = {
+            "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": kafka,
+            "TIDINGS_CONSUMER_GROUP": group,
+            "TIDINGS_METRICS_PORT": str(self.metrics_port),
+            "TIDINGS_BATCH_ARTICLES": "4",
+        }
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.cli", "process"],
+                env=os.environ | environment | settings,
+                stdout=output,
+                stderr=output,
+            )
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of a sample; 0 where there is none yet, as long as the processor runs."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as answer:
+                families = list(text_string_to_metric_families(answer.read().decode()))
+        except OSError:
+            return 0
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def extractor_pid(self) -> int:
+        """The child that holds the model."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (pid,) = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return pid
+
+    def stop(self) -> int:
+        """Tell it to stop, and wait; its exit status."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.05)
+
+
+def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+
+
+def group_at_the_end(kafka: str) -> str:
+    """A new consumer group that has read all articles so far."""
+    group = f"test-{uuid.uuid4()}"
+    with KafkaConsumer(**consumer_options(kafka), group_id=group) as consumer:
+        consumer.assign(partitions_of(consumer, ARTICLES_TOPIC))
+        consumer.seek_to_end()
+        for partition in consumer.assignment():
+            consumer.position(partition)
+        consumer.commit()
+    return group
+
+
+def committed(kafka: str, group: str) -> dict[int, int]:
+    """By partition of the articles topic, the offset that the group goes on from."""
+    with KafkaConsumer(**consumer_options(kafka), group_id=group) as consumer:
+        return {
+            partition.partition: consumer.committed(partition) or 0
+            for partition in partitions_of(consumer, ARTICLES_TOPIC)
+        }
+
+
+def send(
+    kafka: str, key: str | None, value: bytes | None, headers: Sequence[tuple[str, bytes]] = (), **options: object
+) -> tuple[int, int]:
+    """Publish a record to the articles topic; its partition and offset."""
+    with KafkaProducer(**producer_options(kafka) | options) as producer:
+        key_bytes = None if key is None else key.encode()
+        sent = producer.send(ARTICLES_TOPIC, key=key_bytes, value=value, headers=list(headers)).get(PATIENCE_SECONDS)
+    return sent.partition, sent.offset
+
+
+def send_backlog(kafka: str) -> dict[str, tuple[int, int]]:
+    """Publish many articles of the same text; by id, the partition and offset of each."""
+    ids = [f"backlog-{uuid.uuid4()}" for _ in range(BACKLOG)]
+    with KafkaProducer(**producer_options(kafka)) as producer:
+        sent = [
+            producer.send(
+                ARTICLES_TOPIC, key=key.encode(), value=msgspec.json.encode(Article(id=key, text=BACKLOG_TEXT))
+            )
+            for key in ids
+        ]
+        records = [future.get(PATIENCE_SECONDS) for future in sent]
+    return {key: (record.partition, record.offset) for key, record in zip(ids, records, strict=True)}
+
+
+def events_by_article(kafka: str) -> dict[str, list[Event]]:
+    """All events in the topic now, by article."""
+    found: dict[str, list[Event]] = {}
+    with KafkaConsumer(**consumer_options(kafka)) as consumer:
+        partitions = partitions_of(consumer, EVENTS_TOPIC)
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for records in consumer.poll(timeout_ms=200).values():
+                for record in records:
+                    event = msgspec.json.decode(record.value, type=Event)
+                    found.setdefault(event.article_id, []).append(event)
+    return found
+
+
+def bombings(article_id: str) -> set[str]:
+    """The ids of the events that every good model finds in a backlog article: one in each of its sentences."""
+    first = ATTACK.index("bombed")
+    starts = (sentence * (len(ATTACK) + 1) + first for sentence in range(BOMBINGS))
+    return {event_id(article_id, start, start + len("bombed")) for start in starts}
+
+
+def missing(kafka: str, backlog: Iterable[str]) -> dict[str, set[str]]:
+    """By article, the events that it should have and has not."""
+    found = events_by_article(kafka)
+    lacking = {key: bombings(key) - {event.event_id for event in found.get(key, ())} for key in backlog}
+    return {key: ids for key, ids in lacking.items() if ids}
+
+
+# The next two have the topic for themselves: the processor that the tests after them share has not started yet.
+
+
+def test_a_processor_that_is_killed_in_mid_run_loses_nothing(kafka: str, tmp_path: Path) -> None:
+    group = group_at_the_end(kafka)
+    backlog = send_backlog(kafka)
+    first = Running(kafka, group, tmp_path / "log")
+    wait_until(lambda: first.metric("tidings_articles_total", outcome="extracted") >= BACKLOG / 4, "some are done")
+    extractor = first.extractor_pid()
+    first.kill()
+    wait_until(lambda: not Path(f"/proc/{extractor}").exists(), "the extractor is gone, too")
+    assert any(offset >= committed(kafka, group)[partition] for partition, offset in backlog.values())
+
+    second = Running(kafka, group, tmp_path / "log")
+    ends = {partition: offset + 1 for partition, offset in sorted(backlog.values())}
+    wait_until(lambda: ends.items() <= committed(kafka, group).items(), "all are committed")
+    assert second.stop() == 0
+    assert not missing(kafka, backlog)
+
+
+def test_a_processor_that_is_told_to_stop_finishes_its_batch_and_commits_it(kafka: str, tmp_path: Path) -> None:
+    group = group_at_the_end(kafka)
+    backlog = send_backlog(kafka)
+    running = Running(kafka, group, tmp_path / "log")
+    wait_until(lambda: running.metric("tidings_articles_total", outcome="extracted") >= 4, "a batch is done")
+    wait_until(lambda: running.metric("tidings_articles_in_flight") > 0, "a batch is at hand")
+    assert running.stop() == 0, running.log.read_text()
+    events = events_by_article(kafka)
+    offsets = committed(kafka, group)
+    done = {key for key, (partition, offset) in backlog.items() if offset < offsets[partition]}
+    assert 4 < len(done) < BACKLOG
+    # What was published is committed, once; nothing else was published.
+    for key in backlog:
+        ids = [event.event_id for event in events.get(key, ())]
+        assert len(ids) == len(set(ids))
+        assert bool(ids) == (key in done)
+
+
+def test_a_model_that_does_not_load_is_named(kafka: str, tmp_path: Path) -> None:
+    running = Running(kafka, "none", tmp_path / "log", TIDINGS_MODEL_DIR=str(tmp_path / "nowhere"))
+    assert running.process.wait(PATIENCE_SECONDS) == 1
+    log = running.log.read_text()
+    assert "nowhere" in log
+    assert "TIDINGS_MODEL_DIR" in log
+    assert "Traceback" not in log
+
+
+def test_missing_topics_are_named(tmp_path: Path) -> None:
+    with EmbeddedBroker(data_dir=tmp_path / "kafka", port=free_port()) as bare:
+        running = Running(bare.bootstrap_servers, "none", tmp_path / "log")
+        assert running.process.wait(PATIENCE_SECONDS) == 1
+    log = running.log.read_text()
+    assert ARTICLES_TOPIC in log
+    assert "Traceback" not in log
+
+
+@pytest.fixture(scope="module")
+def processor(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that most tests share."""
+    running = Running(kafka, group_at_the_end(kafka), tmp_path_factory.mktemp("processor") / "log")
+    yield running
+    assert running.stop() == 0, running.log.read_text()
+
+
+def test_an_air_strike_becomes_an_attack_event(kafka: str, processor: Running, read_topic: ReadTopic) -> None:
+    article = Article(id=f"strike-{uuid.uuid4()}", text=ATTACK, title="Air strikes", url="https://example.org/1")
+    send(kafka, "the key need not be the id", msgspec.json.encode(article))
+    records = read_topic(EVENTS_TOPIC, article.id, at_least=1)
+    events = [msgspec.json.decode(record.value, type=Event) for record in records]
+    (attack,) = [event for event in events if event.trigger.text == "bombed"]
+    assert attack.type == "conflict.attack"
+    assert attack.event_id == event_id(article.id, attack.trigger.start, attack.trigger.end)
+    assert attack.sentence.text == ATTACK
+    assert attack.article.url == article.url
+    assert attack.article.text_sha256 == article.body_sha256
+    assert attack.provenance.model_revision
+    headers = dict(records[events.index(attack)].headers)
+    assert headers["ce_id"].decode() == attack.event_id
+    assert headers["ce_type"] == b"news.event.v1"
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
+def test_an_article_in_every_codec_is_read(kafka: str, processor: Running, read_topic: ReadTopic, codec: str) -> None:
+    key = f"{codec}-{uuid.uuid4()}"
+    send(kafka, key, msgspec.json.encode(Article(id=key, text=ATTACK)), compression_type=codec)
+    assert read_topic(EVENTS_TOPIC, key, at_least=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "exception", "reason"),
+    [
+        (b'{"id": "x", "text": "\xff\xfe"}', "UnicodeDecodeError", "can't decode byte 0xff"),
+        (b"Warplanes bombed the town.", "DecodeError", "malformed"),
+        (b'{"text": "no id"}', "ValidationError", "missing required field `id`"),
+    ],
+)
+def test_a_bad_record_goes_to_the_dead_letters_as_it_came_and_the_stream_goes_on(
+    kafka: str, processor: Running, read_topic: ReadTopic, value: bytes, exception: str, reason: str
+) -> None:
+    key = f"bad-{uuid.uuid4()}"
+    original: Headers = [("seen", b"1"), ("seen", b"2"), ("raw", b"\xff\x00"), ("", b""), ("seen", b"1")]
+    partition, offset = send(kafka, key, value, original)
+    (letter,) = read_topic(DEAD_LETTER_TOPIC, key, at_least=1)
+    assert letter.value == value
+    assert letter.headers[: len(original)] == original
+    context = dict(letter.headers[len(original) :])
+    assert context["__streams.errors.topic"].decode() == ARTICLES_TOPIC
+    assert context["__streams.errors.partition"].decode() == str(partition)
+    assert context["__streams.errors.offset"].decode() == str(offset)
+    assert context["__streams.errors.stage"] == b"read"
+    assert context["__streams.errors.exception"].decode() == exception
+    assert reason in context["__streams.errors.message"].decode()
+
+    send(kafka, key, msgspec.json.encode(Article(id=key, text=ATTACK)))
+    assert read_topic(EVENTS_TOPIC, key, at_least=1)
+
+
+def test_a_record_that_unpacks_to_more_than_kafka_takes_is_set_aside_without_its_value(
+    kafka: str, processor: Running, read_topic: ReadTopic
+) -> None:
+    key = f"bomb-{uuid.uuid4()}"
+    value = msgspec.json.encode(Article(id=key, text=" " * 2 * MAX_ARTICLE_BYTES))
+    send(kafka, key, value, compression_type="gzip", max_request_size=2 * len(value))
+    (letter,) = read_topic(DEAD_LETTER_TOPIC, key, at_least=1)
+    assert letter.value == b""
+    assert (
+        f"the value is left out here: {len(value)} bytes" in dict(letter.headers)["__streams.errors.message"].decode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "value"),
+    [
+        ("skipped_language", msgspec.json.encode(Article(id="undeclared", text=GERMAN))),
+        ("skipped_language", msgspec.json.encode(Article(id="declared", text=ATTACK, language="de"))),
+        ("empty", msgspec.json.encode(Article(id="empty"))),
+        ("empty", None),
+    ],
+)
+def test_an_article_that_is_empty_or_not_in_english_has_no_events_and_is_counted(
+    kafka: str, processor: Running, read_topic: ReadTopic, outcome: str, value: bytes | None
+) -> None:
+    before = processor.metric("tidings_articles_total", outcome=outcome)
+    key = f"nothing-{uuid.uuid4()}"
+    send(kafka, key, value)
+    wait_until(lambda: processor.metric("tidings_articles_total", outcome=outcome) > before, f"{outcome} is counted")
+    assert not read_topic(DEAD_LETTER_TOPIC, key)
+
+
+def test_an_article_of_three_hundred_pages_is_read_to_its_end(
+    kafka: str, processor: Running, read_topic: ReadTopic
+) -> None:
+    page = " ".join(["The committee is about the size that it was, and so is the room."] * 28)  # 1,800 characters
+    key = f"book-{uuid.uuid4()}"
+    article = Article(id=key, text="\n\n".join([page] * 300 + [ATTACK]))
+    send(kafka, key, msgspec.json.encode(article))
+    events = [msgspec.json.decode(record.value, type=Event) for record in read_topic(EVENTS_TOPIC, key, at_least=1)]
+    assert any(event.trigger.text == "bombed" and event.sentence.text == ATTACK for event in events)
+    coverage = events[0].provenance.coverage
+    assert coverage.chars_read == coverage.chars_total == len(article.text)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "😀🏴󠁧󠁢󠁥󠁮󠁧󠁿 ",
+        "\r\n\r\n\t",
+        "\x00\x01 ",
+        "قصفت الطائرات البلدة. ",
+        "e\u0301a\u0308 \u202eright to left\u202c ",
+        "\ufeff\u200b\u2028 ",
+        "𝔚𝔞𝔯. ",
+    ],
+)
+def test_offsets_count_code_points_whatever_surrounds_the_event(
+    kafka: str, processor: Running, read_topic: ReadTopic, around: str
+) -> None:
+    article = Article(id=f"unicode-{uuid.uuid4()}", text=f"{around}{ATTACK} {around}{ATTACK}{around}", language="en")
+    send(kafka, article.id, msgspec.json.encode(article))
+    events = [
+        msgspec.json.decode(record.value, type=Event) for record in read_topic(EVENTS_TOPIC, article.id, at_least=2)
+    ]
+    for event in events:
+        for span in (event.trigger, event.sentence, *event.arguments):
+            assert article.text[span.start : span.end] == span.text
+    assert len({event.trigger.start for event in events if event.trigger.text == "bombed"}) == 2
+
+
+def test_an_extractor_that_is_killed_in_mid_batch_is_replaced_and_nothing_is_lost(
+    kafka: str, processor: Running
+) -> None:
+    restarts = processor.metric("tidings_extractor_restarts_total")
+    backlog = send_backlog(kafka)
+    wait_until(lambda: processor.metric("tidings_articles_in_flight") > 0, "a batch is at hand")
+    os.kill(processor.extractor_pid(), signal.SIGKILL)
+    wait_until(lambda: not missing(kafka, backlog), "every article has its events")
+    assert processor.metric("tidings_extractor_restarts_total") == restarts + 1
+    assert processor.metric("tidings_dead_letters_total", stage="extract") == 0
+
+
+def test_a_metrics_port_that_is_taken_is_named_with_its_setting(kafka: str, processor: Running, tmp_path: Path) -> None:
+    running = Running(kafka, "none", tmp_path / "log", TIDINGS_METRICS_PORT=str(processor.metrics_port))
+    assert running.process.wait(PATIENCE_SECONDS) == 1
+    log = running.log.read_text()
+    assert "TIDINGS_METRICS_PORT" in log
+    assert "Traceback" not in log
