@@ -38,7 +38,8 @@ Show = Callable[[Arrival], None]
 class Tail:
     """A context manager over all partitions of the events topic. It has no group and commits nothing.
 
-    An event that was published again with nothing new but its time of extraction arrives once.
+    An event that was published again and says the same arrives once: its time of extraction and its confidences may
+    differ, since a model's last digits depend on what else was in the batch.
 
     Raises:
         KafkaUnavailableError: Kafka cannot be reached.
@@ -101,10 +102,14 @@ class Tail:
         return Arrival(event, msgspec.json.format(record.value, indent=-1))
 
     def _is_new(self, event: Event) -> bool:
-        undated = msgspec.structs.replace(
-            event, provenance=msgspec.structs.replace(event.provenance, extracted_at=_NEVER)
+        replace = msgspec.structs.replace
+        said = replace(
+            event,
+            confidence=0,
+            arguments=[replace(argument, confidence=0) for argument in event.arguments],
+            provenance=replace(event.provenance, extracted_at=_NEVER),
         )
-        content = hashlib.blake2b(msgspec.json.encode(undated), digest_size=16).digest()
+        content = hashlib.blake2b(msgspec.json.encode(said), digest_size=16).digest()
         # The latest shown is the last forgotten.
         seen = content in self._remembered
         self._remembered.pop(content, None)
