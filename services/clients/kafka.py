@@ -8,11 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import RetriableError, TopicAlreadyExistsError, for_code
+from kafka.errors import Cancelled, RetriableError, TopicAlreadyExistsError, for_code
 
 from .topics import MAX_RECORD_BYTES, TOPICS
 
 logger = logging.getLogger(__name__)
+
+# A client that is closed while it asks for metadata logs that as an error.
+logging.getLogger("kafka.cluster").addFilter(
+    lambda record: not (isinstance(record.args, tuple) and any(isinstance(value, Cancelled) for value in record.args))
+)
 
 # Every client library reads gzip, of any size, without a further package; zstd and lz4 need one in Python.
 COMPRESSION = "gzip"
