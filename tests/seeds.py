@@ -8,13 +8,10 @@ from services.contracts import Article
 from services.producer.sources import read_articles
 from services.settings import ROOT
 
-# Those that have been annotated.
-SEEDS = [ROOT / "seeds" / f"{golden.stem}.txt" for golden in sorted((ROOT / "seeds" / "golden").glob("*.json"))]
-
 
 @cache
 def seed_articles() -> list[Article]:
-    articles = list(read_articles(SEEDS))
+    articles = list(read_articles([ROOT / "seeds"]))
     assert all(isinstance(article, Article) for article in articles)
     return [article for article in articles if isinstance(article, Article)]
 
