@@ -1,10 +1,12 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.extractor.decoding import find_triggers, tagged_spans, viterbi
+from services.extractor.decoding import find_triggers, tagged_spans, trimmed, viterbi
+from services.extractor.windows import looseness
 
 
 def triggers(inside: list[float], continuation: list[float]) -> list[tuple[int, int]]:
@@ -49,3 +51,21 @@ def test_viterbi_finds_the_best_of_all_valid_sequences(scores: list[list[float]]
 def test_spans_begin_at_b_and_end_where_the_slot_ends() -> None:
     tags = np.array([0, 1, 2, 2, 1, 3, 0, 3, 4])
     assert list(tagged_spans(tags)) == [(0, 1, 4), (0, 4, 5), (1, 5, 6), (1, 7, 9)]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "kept"),
+    [
+        (", an opposition party ,", "an opposition party"),
+        ("Hong Kong and", "Hong Kong"),
+        ("research and development", "research and development"),
+        ("a U.S. -", "a U.S."),
+        ("- 0.1 %", "- 0.1 %"),
+        ("The", None),
+        (", and the", None),
+    ],
+)
+def test_a_filler_ends_with_a_word_of_its_own(phrase: str, kept: str | None) -> None:
+    words = phrase.split()
+    span = trimmed(0, len(words), list(map(looseness, words)))
+    assert (span and " ".join(words[slice(*span)])) == kept

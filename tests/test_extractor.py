@@ -115,6 +115,14 @@ def test_a_model_of_another_taxonomy_is_refused(tmp_path: Path) -> None:
         Extractor.load(model)
 
 
+def test_a_model_whose_confidence_has_other_features_is_refused(tmp_path: Path) -> None:
+    model = copy_of_model(tmp_path)
+    card = json.loads((model / "tidings.json").read_text())
+    (model / "tidings.json").write_text(json.dumps({**card, "calibration": {"event": [0.0], "argument": []}}))
+    with pytest.raises(ModelError, match=r"training\.calibration"):
+        Extractor.load(model)
+
+
 def test_a_folder_without_a_model_is_refused_with_the_setting_to_change(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="TIDINGS_MODEL_DIR"):
         Extractor.load(tmp_path)

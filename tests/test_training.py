@@ -1,7 +1,9 @@
 from services.extractor.config import TidingsConfig
+from services.extractor.extractor import Extractor
 from services.extractor.windows import load_tokenizer
 from services.settings import ROOT
 from training.corpus import Complete, GoldEvent, Passage
+from training.evaluate import evaluate
 from training.examples import UNKNOWN, make_examples
 
 TEXT = "Iran carried out a coup on Monday."
@@ -42,3 +44,10 @@ def test_a_null_root_means_none_only_where_roots_are_complete() -> None:
 def test_an_unlabelled_word_is_unknown_where_the_source_does_not_annotate_all_triggers() -> None:
     partial = Passage(id="1", text=TEXT, events=[COUP], complete=Complete(triggers=False))
     assert example(partial).types == [UNKNOWN, 2, 2, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+
+
+def test_given_triggers_are_labelled_whether_the_model_would_have_found_them_or_not() -> None:
+    table = Passage(id="1", text="The table is round.", events=[GoldEvent(trigger=(4, 9), type="conflict.attack")])
+    extractor = Extractor.load(ROOT / "models" / "tidings-small")
+    assert evaluate(extractor, [table]).trigger.f1() == 0
+    assert evaluate(extractor, [table], gold_triggers=True).trigger.f1() == 100

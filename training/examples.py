@@ -61,7 +61,7 @@ def _example(window: Window, passage: Passage, config: TidingsConfig) -> Example
     unlabelled = 0 if passage.complete.triggers else UNKNOWN
     example = Example(window=window, types=[unlabelled] * words, continuation=[UNKNOWN] * words, events=[])
     for event in passage.events:
-        span = _words(window, event.trigger) if event.trigger and event.type else None
+        span = words_of(window, event.trigger) if event.trigger and event.type else None
         if span is None:
             continue
         start, end = span
@@ -96,13 +96,13 @@ def _tags(window: Window, slots: dict[str, list[Span]], order: list[str]) -> lis
     tags = [0] * len(window.starts)
     for index, slot in enumerate(order):
         for filler in slots.get(slot, []):
-            span = _words(window, filler)
+            span = words_of(window, filler)
             if span and not any(tags[span[0] : span[1]]):
                 tags[span[0] : span[1]] = [1 + 2 * index] + [2 + 2 * index] * (span[1] - span[0] - 1)
     return tags
 
 
-def _words(window: Window, span: Span) -> tuple[int, int] | None:
+def words_of(window: Window, span: Span) -> tuple[int, int] | None:
     """The words that a span of the text touches."""
     touched = [
         i for i, (s, e) in enumerate(zip(window.starts, window.ends, strict=True)) if s < span[1] and e > span[0]

@@ -53,6 +53,8 @@ class Scores:
     slots_overlapping: Count = field(default_factory=Count)
     labels: dict[str, Count] = field(default_factory=lambda: {name: Count() for name in ("root", "realis", "mode")})
     types: dict[str, Count] = field(default_factory=dict)
+    realis: dict[str, Count] = field(default_factory=dict)
+    """By gold value, on matched events."""
 
     def summary(self) -> dict[str, float]:
         """The figures of the model card: F1, or accuracy on matched events, in per cent."""
@@ -69,7 +71,7 @@ class Scores:
 
 def add_passage(scores: Scores, text: str, predicted: list[ScoredEvent], gold: list[ScoredEvent]) -> None:
     """Count one passage."""
-    pairs = _match(predicted, gold)
+    pairs = match(predicted, gold)
     scores.trigger.hits += len(pairs)
     scores.trigger.predicted += len(predicted)
     scores.trigger.gold += len(gold)
@@ -90,12 +92,15 @@ def add_passage(scores: Scores, text: str, predicted: list[ScoredEvent], gold: l
             if name != "mode" or truth.mode:
                 count.gold += 1
                 count.hits += getattr(guess, name) == getattr(truth, name)
-        ours, theirs = [_bare(text, f) for f in guess.fillers], [_bare(text, f) for f in truth.fillers]
+        value = scores.realis.setdefault(truth.realis, Count())
+        value.gold += 1
+        value.hits += guess.realis == truth.realis
+        ours, theirs = [bare(text, f) for f in guess.fillers], [bare(text, f) for f in truth.fillers]
         scores.slots_exact.hits += sum((Counter(ours) & Counter(theirs)).values())
         scores.slots_overlapping.hits += _overlapping(ours, theirs)
 
 
-def _match(predicted: list[ScoredEvent], gold: list[ScoredEvent]) -> list[tuple[ScoredEvent, ScoredEvent]]:
+def match(predicted: list[ScoredEvent], gold: list[ScoredEvent]) -> list[tuple[ScoredEvent, ScoredEvent]]:
     """One to one, as many overlapping pairs as can be; among those, pairs of one type first."""
     value = np.zeros((len(predicted), len(gold)))
     for row, guess in enumerate(predicted):
@@ -115,7 +120,7 @@ def _overlapping(ours: list[Filler], theirs: list[Filler]) -> int:
     return int(value[rows, columns].sum())
 
 
-def _bare(text: str, filler: Filler) -> Filler:
+def bare(text: str, filler: Filler) -> Filler:
     """A filler without its leading article, which two annotators put or leave at will."""
     slot, start, end = filler
     for article in ("the ", "a ", "an "):

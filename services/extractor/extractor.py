@@ -1,7 +1,7 @@
 """Articles in, event mentions out, in three steps with pure ends: prepare, infer, decode."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from services.contracts import Article
 from services.taxonomy import load_taxonomy
 
 from .batching import collate, plan
-from .decoding import Floats, find_triggers, tagged_spans, viterbi
+from .confidence import Calibration, argument_features, event_features, probability
+from .decoding import Floats, find_triggers, tagged_spans, trimmed, viterbi
 from .mention import Extraction, Filler, Mention, ModelIdentity
 from .model import TidingsModel, crop
 from .precision import fastest_dtype
@@ -32,6 +33,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256: str
     taxonomy_version: str
     trigger_threshold: float
+    calibration: Calibration
 
 
 class ModelError(Exception):
@@ -65,6 +67,7 @@ class Extractor:
         self.network = model.eval()  # type: ignore[no-untyped-call]
         self.tokenizer = load_tokenizer(str(tokenizer_file))
         self.threshold = card.trigger_threshold
+        self.calibration = card.calibration
         self.model = ModelIdentity(
             name=card.name, revision=card.weights_sha256[:12], taxonomy_version=card.taxonomy_version
         )
@@ -94,6 +97,8 @@ class Extractor:
         disable_progress_bar()  # of loading, which takes a second: it would stand among the log's lines
         # Encoder and heads are made by different code, each with its own idea of a precision: set one for all.
         model = TidingsModel.from_pretrained(model_dir).to(fastest_dtype())  # type: ignore[arg-type]
+        if not card.calibration.fits(len(model.config.slots)):
+            raise ModelError(f"the confidence in {model_dir} was fitted for another version: run training.calibration.")
         return cls(model, model_dir / "tokenizer.json", card)
 
     def extract(self, articles: Sequence[Article]) -> list[Extraction]:
@@ -105,24 +110,35 @@ class Extractor:
         return prepare([article.body for article in articles], self.tokenizer)
 
     @torch.inference_mode()
-    def infer(self, features: Features) -> list[EventScores]:
-        """Find the triggers of every window, then score their events; windows share batches across articles."""
+    def infer(
+        self, features: Features, triggers: Sequence[Sequence[tuple[int, int]]] | None = None
+    ) -> list[EventScores]:
+        """Find the triggers of every window, then score their events; windows share batches across articles.
+
+        `triggers` are to be taken as they are: `(first word, end word)` for each window.
+        """
         scores: list[EventScores] = []
         for indices in plan(features.windows):
             windows = [features.windows[index] for index in indices]
             words = self.network.words(collate(windows, self.network.config))
             type_logits, continuation_logits = self.network.triggers(words)
             types, continuation = type_logits.float().softmax(-1).numpy(), continuation_logits.float().sigmoid().numpy()
-            triggers = [
+            events = [
                 (row, start, end)
-                for row, window in enumerate(windows)
-                for start, end in find_triggers(
-                    types[row, : len(window.starts)], continuation[row, : len(window.starts)], threshold=self.threshold
+                for row, (index, window) in enumerate(zip(indices, windows, strict=True))
+                for start, end in (
+                    find_triggers(
+                        types[row, : len(window.starts)],
+                        continuation[row, : len(window.starts)],
+                        threshold=self.threshold,
+                    )
+                    if triggers is None
+                    else triggers[index]
                 )
             ]
-            for chunk in range(0, len(triggers), _EVENTS_AT_ONCE):
+            for chunk in range(0, len(events), _EVENTS_AT_ONCE):
                 scores.extend(
-                    self._score_events(words, windows, indices, triggers[chunk : chunk + _EVENTS_AT_ONCE], types)
+                    self._score_events(words, windows, indices, events[chunk : chunk + _EVENTS_AT_ONCE], types)
                 )
         return scores
 
@@ -162,29 +178,31 @@ class Extractor:
     ) -> list[Extraction]:
         """Scores to mentions with offsets into each article's body, in the order of their triggers."""
         mentions: list[list[Mention]] = [[] for _ in articles]
-        for event, tags in zip(scores, _best_tags(scores), strict=True):
+        for event, tags in zip(scores, best_tags(scores), strict=True):
             window = features.windows[event.window]
-            mentions[window.article].append(self._mention(event, tags, window, features.sentences[window.article]))
+            mentions[window.article].append(self.mention(event, tags, window, features.sentences[window.article]))
         return [
             # All sentences were cut into windows and all windows were scored: nothing was left out.
             Extraction(mentions=sorted(found, key=lambda mention: mention.trigger_start), chars_read=len(article.body))
             for article, found in zip(articles, mentions, strict=True)
         ]
 
-    def _mention(
+    def mention(
         self, event: EventScores, tags: NDArray[np.int64], window: Window, sentences: list[tuple[int, int]]
     ) -> Mention:
+        """The mention of one event, with `tags` [L] for the words that its decoder read."""
         config = self.network.config
         sentence = window.sentences[event.start]
         kind = int(event.types.argmax())
         root = int(event.root.argmax())
         root_name = config.roots[root - 1] if root else None
+        confidence = probability(self.calibration.event, event_features(event.trigger, event.types))
         return Mention(
             type=config.types[kind],
             realis=config.realis[int(event.realis.argmax())],
             root=root_name,
             mode=self._mode(event, root_name),
-            confidence=event.trigger * float(np.exp(event.types[kind])),
+            confidence=confidence,
             trigger_start=window.starts[event.start],
             trigger_end=window.ends[event.end - 1],
             fillers=[
@@ -192,9 +210,14 @@ class Extractor:
                     role=config.slots[slot],
                     start=window.starts[event.crop_start + start],
                     end=window.ends[event.crop_start + end - 1],
-                    confidence=float(np.exp(event.slots[np.arange(start, end), tags[start:end]].mean())),
+                    confidence=probability(
+                        self.calibration.argument,
+                        argument_features(
+                            event.slots[np.arange(start, end), tags[start:end]], slot, len(config.slots), confidence
+                        ),
+                    ),
                 )
-                for slot, start, end in tagged_spans(tags)
+                for slot, start, end in filler_spans(event, tags, window)
             ],
             sentence_start=sentences[sentence][0],
             sentence_end=sentences[sentence][1],
@@ -211,7 +234,7 @@ class Extractor:
         return self.network.config.modes[best - 1] if best else None
 
 
-def _best_tags(scores: Sequence[EventScores]) -> list[NDArray[np.int64]]:
+def best_tags(scores: Sequence[EventScores]) -> list[NDArray[np.int64]]:
     """Viterbi over all events at once, padded with certain O."""
     if not scores:
         return []
@@ -221,3 +244,10 @@ def _best_tags(scores: Sequence[EventScores]) -> list[NDArray[np.int64]]:
     for row, event in enumerate(scores):
         padded[row, : len(event.slots)] = event.slots
     return [tags[: len(event.slots)] for event, tags in zip(scores, viterbi(padded), strict=True)]
+
+
+def filler_spans(event: EventScores, tags: NDArray[np.int64], window: Window) -> Iterator[tuple[int, int, int]]:
+    """`(slot, start, end)` of each filler, in words of the crop."""
+    for slot, start, end in tagged_spans(tags):
+        if span := trimmed(start, end, window.looseness[event.crop_start :]):
+            yield slot, *span

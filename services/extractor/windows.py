@@ -15,13 +15,16 @@ from tokenizers import Tokenizer
 # a longer window would be unlike all it has seen, and attention costs more.
 MAX_PIECES = 192
 
+_LOOSE = {"the": 1, "a": 1, "an": 1, "-": 2} | dict.fromkeys((",", ";", ":", "and", "or", "but"), 3)
+
 
 @dataclass(slots=True)
 class Window:
     """Consecutive whole sentences of one article (or a part of a sentence that is longer than a window).
 
     Per piece: `pieces` (ids in the encoder's vocabulary, without special tokens) and `casings`. Per word: `first_piece`
-    (index into `pieces`), `starts` and `ends` (code points of the body), `sentences` (index in the article).
+    (index into `pieces`), `starts` and `ends` (code points of the body), `sentences` (index in the article),
+    `looseness`.
     """
 
     article: int
@@ -31,6 +34,7 @@ class Window:
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     sentences: list[int] = field(default_factory=list)
+    looseness: list[int] = field(default_factory=list)
 
     def sentence_words(self, word: int) -> tuple[int, int]:
         """The words `[first, end)` of this window that lie in the same sentence as `word`."""
@@ -94,6 +98,15 @@ def casing(word: str) -> int:
     return 4 if any(map(str.isalpha, word)) else 0
 
 
+def looseness(word: str) -> int:
+    """At which edges of a phrase a word can be.
+
+    At both: 0. At both, but it is no phrase alone, an article: 1. Not at the end, a hyphen, which at the start may be a
+    minus: 2. At neither: 3.
+    """
+    return _LOOSE.get(word.lower(), 0)
+
+
 def _windows(
     article: int, body: str, spans: list[tuple[int, int]], tokenizer: Tokenizer, max_pieces: int
 ) -> Iterator[Window]:
@@ -112,8 +125,10 @@ def _windows(
             window.starts.append(offset + start)
             window.ends.append(offset + end)
             window.sentences.append(index)
+            word = body[offset + start : offset + end]
+            window.looseness.append(looseness(word))
             window.pieces.extend(pieces)
-            window.casings.extend([casing(body[offset + start : offset + end])] * len(pieces))
+            window.casings.extend([casing(word)] * len(pieces))
     if window.pieces:
         yield window
 
