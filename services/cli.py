@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from services.logs import configure_logging
-from services.settings import Settings
+from services.settings import Settings, variable
 
 app = typer.Typer(
     help="News articles in, structured events out, over Kafka.",
@@ -141,8 +141,8 @@ def _settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         for problem in error.errors():
-            variable = f"TIDINGS_{str(problem['loc'][0]).upper()}"
-            print(f"error: {variable} is {problem['input']!r}: {problem['msg']}", file=sys.stderr)
+            name = variable(str(problem["loc"][0]))
+            print(f"error: {name} is {problem['input']!r}: {problem['msg']}", file=sys.stderr)
         raise typer.Exit(1) from error
     configure_logging(settings.log_level)
     return settings

@@ -36,3 +36,8 @@ class Settings(BaseSettings):
     def bootstrap_servers(self) -> str:
         """The Kafka to use: the one that is set, else the embedded one."""
         return self.kafka_bootstrap_servers or f"127.0.0.1:{self.broker_port}"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{Settings.model_config['env_prefix']}{name.upper()}"

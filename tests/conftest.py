@@ -1,7 +1,7 @@
 """One real Kafka for the whole run. Tests share its topics: each uses article ids and consumer groups of its own."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import pytest
@@ -13,6 +13,16 @@ from services.clients.kafka import consumer_options, create_topics
 
 # Generous, for a machine under load; nothing here measures speed.
 PATIENCE_SECONDS = 60
+
+
+def eventually(condition: Callable[[], object]) -> bool:
+    """Whether it comes true within our patience."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 class ReadTopic(Protocol):

@@ -14,7 +14,7 @@ SERVICES = Path(services.__file__).parent
 
 # Arrows point down: a room imports from lower floors only.
 FLOORS = [
-    {"settings", "logs", "clients", "contracts", "taxonomy"},
+    {"settings", "logs", "tether", "clients", "contracts", "taxonomy"},
     {"extractor", "resolver", "broker"},
     {"processor", "producer"},
     {"console"},

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from services.clients.topics import ARTICLES_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TO
 from services.contracts import Article, Event, event_id
 from services.contracts.headers import Headers
 
-from .conftest import PATIENCE_SECONDS, ReadTopic
+from .conftest import PATIENCE_SECONDS, ReadTopic, eventually
 
 ATTACK = "Warplanes bombed the town of Abu Kamal in eastern Syria on Wednesday, killing nine fighters."
 GERMAN = (
@@ -86,10 +85,7 @@ class Running:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.05)
+    assert eventually(condition), f"waited in vain until {what}"
 
 
 def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:

@@ -7,10 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from services.broker import free_port
 from services.contracts import Event
 from services.settings import ROOT
 
-from .conftest import PATIENCE_SECONDS
+from .conftest import PATIENCE_SECONDS, eventually
 from .test_broker import is_running
 
 COMMAND = [sys.executable, "-m", "services.cli", "up"]
@@ -76,15 +75,6 @@ def descendants(pid: int) -> set[int]:
     while new := {child for child, parent in parents.items() if parent in found} - found:
         found |= new
     return found - {pid}
-
-
-def eventually(condition: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def metrics(given: dict[str, str]) -> str:

@@ -29,10 +29,9 @@ from services.extractor.decoding import Floats
 from services.extractor.extractor import EventScores, Extractor, best_tags, filler_spans
 
 from .corpus import Passage, read_passages
-from .evaluate import scored_gold, scored_mention
+from .evaluate import PASSAGES_AT_ONCE, scored_gold, scored_mention
 from .scoring import ScoredEvent, bare, match
 
-_PASSAGES_AT_ONCE = 64
 _FOLDS = 10
 _BINS = 10
 # A weight of 1 costs as much as an observation of probability 0.6: it only matters for slots with few arguments.
@@ -52,8 +51,8 @@ class Observation:
 def observe(extractor: Extractor, passages: list[Passage]) -> list[Observation]:
     """All events that the model finds in the passages."""
     observations = []
-    for first in range(0, len(passages), _PASSAGES_AT_ONCE):
-        chunk = passages[first : first + _PASSAGES_AT_ONCE]
+    for first in range(0, len(passages), PASSAGES_AT_ONCE):
+        chunk = passages[first : first + PASSAGES_AT_ONCE]
         features = extractor.prepare([Article(id=passage.id, text=passage.text) for passage in chunk])
         scores = extractor.infer(features)
         tags = best_tags(scores)
@@ -72,8 +71,7 @@ def observe(extractor: Extractor, passages: list[Passage]) -> list[Observation]:
                 )
                 right = [bare(passage.text, filler) for filler in truth.fillers] if truth else []
                 spans = filler_spans(scores[index], tags[index], features.windows[scores[index].window])
-                for filler, (slot, start, end) in zip(event.fillers, spans, strict=True):
-                    logs = scores[index].slots[np.arange(start, end), tags[index][start:end]]
+                for filler, (slot, _, _, logs) in zip(event.fillers, spans, strict=True):
                     observation.arguments.append((slot, logs, bare(passage.text, filler) in right))
                 observations.append(observation)
     return observations

@@ -13,14 +13,14 @@ from .corpus import GoldEvent, Passage, read_passages
 from .examples import words_of
 from .scoring import ScoredEvent, Scores, add_passage
 
-_PASSAGES_AT_ONCE = 64
+PASSAGES_AT_ONCE = 64
 
 
 def evaluate(extractor: Extractor, passages: list[Passage], *, gold_triggers: bool = False) -> Scores:
     """Extract every passage as an article of its own and count; with `gold_triggers`, only label and fill those."""
     scores = Scores()
-    for first in range(0, len(passages), _PASSAGES_AT_ONCE):
-        chunk = passages[first : first + _PASSAGES_AT_ONCE]
+    for first in range(0, len(passages), PASSAGES_AT_ONCE):
+        chunk = passages[first : first + PASSAGES_AT_ONCE]
         articles = [Article(id=passage.id, text=passage.text) for passage in chunk]
         features = extractor.prepare(articles)
         triggers = [_gold_triggers(window, chunk[window.article]) for window in features.windows]

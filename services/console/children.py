@@ -14,10 +14,10 @@ from typing import IO, Self
 
 import msgspec
 
-from services.broker import tether
 from services.logs import printable
 from services.producer import Receipt
-from services.settings import Settings
+from services.settings import Settings, variable
+from services.tether import tied
 
 from .errors import ConsoleError
 
@@ -134,11 +134,11 @@ def _spawn(
     settings: Settings, *arguments: str, stdout: IO[bytes] | int, stderr: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
     """`tidings ARGUMENTS` with these settings, in a session of its own, tied to this process."""
-    given = {f"TIDINGS_{name.upper()}": str(value) for name, value in settings if value is not None}
+    given = {variable(name): str(value) for name, value in settings if value is not None}
     # -P: a folder named `services` where the user happens to be is not ours.
     command = [sys.executable, "-P", "-m", "services.cli", *arguments]
     return subprocess.Popen(
-        [sys.executable, "-IS", tether.__file__, str(os.getpid()), *command],
+        tied(*command),
         env=os.environ | given,
         stdin=subprocess.DEVNULL,
         stdout=stdout,

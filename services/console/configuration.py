@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.settings import Settings
+from services.settings import Settings, variable
 
 # A pipe has no width: each setting on one line, for grep.
 _PIPED_WIDTH = 300
@@ -29,11 +29,6 @@ def show_configuration(settings: Settings) -> None:
             field.description,
         )
     console.print(table)
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return f"{Settings.model_config['env_prefix']}{name.upper()}"
 
 
 def _shown(value: object) -> str:

@@ -12,15 +12,15 @@ from kafka import KafkaAdminClient
 from rich.console import Console
 from rich.text import Text
 
-from services.broker import EmbeddedBroker, free_port
+from services.broker import BrokerError, EmbeddedBroker, free_port
+from services.broker.guards import require_free
 from services.broker.jars import JARS_DIR, kafka_jars
 from services.clients.kafka import client_options, reachable_kafka
 from services.extractor.extractor import Extractor
-from services.settings import ROOT, Settings
+from services.settings import ROOT, Settings, variable
 
-from .configuration import variable
 from .errors import ConsoleError
-from .guards import require_free, sole_user
+from .supervisor import sole_up
 
 _LOCK = ROOT / "deploy" / "locks" / "run.txt"
 _LEAST_PYTHON = (3, 11)
@@ -113,9 +113,9 @@ def _ports(settings: Settings) -> str:
 
 def _is_up(settings: Settings) -> bool:
     try:
-        with sole_user(settings.data_dir):
+        with sole_up(settings.data_dir):
             return False
-    except ConsoleError:
+    except BrokerError:
         return True
 
 

@@ -5,13 +5,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from kafka import KafkaAdminClient
 from kafka.errors import RetriableError
 
 from services.broker import BrokerError, EmbeddedBroker
+from services.broker.guards import require_free, sole_user
 from services.clients.kafka import KafkaUnavailableError, client_options, create_topics
 from services.clients.topics import ARTICLES_TOPIC, TOPICS
 from services.producer import Receipt
@@ -19,7 +20,6 @@ from services.settings import Settings
 
 from .children import ProcessorChild, ProducerChild
 from .errors import ConsoleError
-from .guards import require_free, sole_user
 from .table import EventTable
 from .tail import Tail, show_json
 
@@ -45,7 +45,7 @@ def up(settings: Settings, *, once: bool, as_json: bool, replay: bool) -> int:
     """
     began = time.monotonic()
     receipt = None
-    with _interruptible() as interrupted, sole_user(settings.data_dir), _kafka(settings) as broker:
+    with _interruptible() as interrupted, sole_up(settings.data_dir), _kafka(settings) as broker:
         settings = settings.model_copy(update={"kafka_bootstrap_servers": settings.bootstrap_servers})
         create_topics(settings.bootstrap_servers, partitions=settings.partitions)
         log_file = settings.data_dir / "logs" / "processor.log"
@@ -80,6 +80,11 @@ def up(settings: Settings, *, once: bool, as_json: bool, replay: bool) -> int:
     if once and interrupted.is_set():
         return _INTERRUPTED
     return 1 if receipt and receipt.refused else 0
+
+
+def sole_up(data_dir: Path) -> AbstractContextManager[None]:
+    """Hold the data folder, so that a second `up` on it is refused, whichever Kafka it is to use."""
+    return sole_user(data_dir, lock="up.lock", holder="`tidings up`")
 
 
 @contextmanager

@@ -40,7 +40,10 @@ def event_features(trigger: float, types: Floats) -> Floats:
 def argument_features(tags: Floats, slot: int, slots: int, event_confidence: float) -> Floats:
     """Of an argument: `tags` [words] are the log-probabilities of its words' tags, `slot` its index of `slots`."""
     by_the_word = float(np.exp(tags.mean()))
-    return np.array([1, _logit(by_the_word), event_confidence, *np.eye(slots)[slot]], dtype=np.float32)
+    features = np.zeros(len(ARGUMENT_FEATURES) + slots, dtype=np.float32)
+    features[: len(ARGUMENT_FEATURES)] = 1, _logit(by_the_word), event_confidence
+    features[len(ARGUMENT_FEATURES) + slot] = 1
+    return features
 
 
 def probability(weights: list[float], features: Floats) -> float:

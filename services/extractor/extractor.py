@@ -94,11 +94,11 @@ class Extractor:
                 f"the model in {model_dir} was trained for taxonomy {card.taxonomy_version}, Tidings has "
                 f"{taxonomy.version}: use a model that fits."
             )
+        if not card.calibration.fits(len(taxonomy.slots)):
+            raise ModelError(f"the confidence in {model_dir} was fitted for another version: run training.calibration.")
         disable_progress_bar()  # of loading, which takes a second: it would stand among the log's lines
         # Encoder and heads are made by different code, each with its own idea of a precision: set one for all.
         model = TidingsModel.from_pretrained(model_dir).to(fastest_dtype())  # type: ignore[arg-type]
-        if not card.calibration.fits(len(model.config.slots)):
-            raise ModelError(f"the confidence in {model_dir} was fitted for another version: run training.calibration.")
         return cls(model, model_dir / "tokenizer.json", card)
 
     def extract(self, articles: Sequence[Article]) -> list[Extraction]:
@@ -212,12 +212,10 @@ class Extractor:
                     end=window.ends[event.crop_start + end - 1],
                     confidence=probability(
                         self.calibration.argument,
-                        argument_features(
-                            event.slots[np.arange(start, end), tags[start:end]], slot, len(config.slots), confidence
-                        ),
+                        argument_features(logs, slot, len(config.slots), confidence),
                     ),
                 )
-                for slot, start, end in filler_spans(event, tags, window)
+                for slot, start, end, logs in filler_spans(event, tags, window)
             ],
             sentence_start=sentences[sentence][0],
             sentence_end=sentences[sentence][1],
@@ -246,8 +244,10 @@ def best_tags(scores: Sequence[EventScores]) -> list[NDArray[np.int64]]:
     return [tags[: len(event.slots)] for event, tags in zip(scores, viterbi(padded), strict=True)]
 
 
-def filler_spans(event: EventScores, tags: NDArray[np.int64], window: Window) -> Iterator[tuple[int, int, int]]:
-    """`(slot, start, end)` of each filler, in words of the crop."""
-    for slot, start, end in tagged_spans(tags):
-        if span := trimmed(start, end, window.looseness[event.crop_start :]):
-            yield slot, *span
+def filler_spans(event: EventScores, tags: NDArray[np.int64], window: Window) -> Iterator[tuple[int, int, int, Floats]]:
+    """`(slot, start, end, log-probabilities of its tags)` of each filler, in words of the crop."""
+    looseness = window.looseness[event.crop_start :]
+    for slot, first, last in tagged_spans(tags):
+        if span := trimmed(first, last, looseness):
+            start, end = span
+            yield slot, start, end, event.slots[np.arange(start, end), tags[start:end]]

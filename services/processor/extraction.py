@@ -4,7 +4,6 @@ An article that makes extraction fail, or kills the child, costs itself alone: t
 """
 
 import asyncio
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -18,6 +17,7 @@ from typing import Self
 
 from services.contracts import Article
 from services.extractor.mention import Extraction, ModelIdentity
+from services.tether import tie_to
 
 from .errors import StartError
 from .rejection import Rejection, Stage
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 _RESTART_WAIT_SECONDS = 5.0
 # An idle child takes some tenths of a second.
 _END_SECONDS = 2.0
-# <linux/prctl.h>: the signal that a process gets when the thread that started it ends.
-_PR_SET_PDEATHSIG = 1
 
 
 class ExtractorProcess:
@@ -132,8 +130,7 @@ class ExtractorProcess:
 
 def _serve(connection: Connection, model_dir: Path, parent: int) -> None:
     """The child: answer until the pipe ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above: then no signal will come
+    if not tie_to(parent):
         return
     # The parent drains when it is told to stop, and needs its child for that; it ends the child itself.
     for number in (signal.SIGINT, signal.SIGTERM):
