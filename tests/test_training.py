@@ -1,8 +1,18 @@
+import gzip
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from services.contracts import Article
 from services.extractor.config import TidingsConfig
 from services.extractor.extractor import Extractor
 from services.extractor.windows import load_tokenizer
 from services.settings import ROOT
+from training.annotations import PlainArticle, annotate, read_annotations
 from training.corpus import Complete, GoldEvent, Passage
+from training.ensemble import load_ensemble
 from training.evaluate import evaluate
 from training.examples import UNKNOWN, make_examples
 
@@ -14,7 +24,8 @@ CONFIG = TidingsConfig(
     roots=["COERCE"],
     modes=["seize"],
 )
-TOKENIZER = load_tokenizer(str(ROOT / "models" / "tidings-small" / "tokenizer.json"))
+SHIPPED = ROOT / "models" / "tidings-small"
+TOKENIZER = load_tokenizer(str(SHIPPED / "tokenizer.json"))
 COUP = GoldEvent(
     trigger=(5, 16), type="personnel.end", realis="asserted", slots={"actor": [(0, 4)], "time": [(27, 33), (24, 33)]}
 )
@@ -46,8 +57,39 @@ def test_an_unlabelled_word_is_unknown_where_the_source_does_not_annotate_all_tr
     assert example(partial).types == [UNKNOWN, 2, 2, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
 
 
+def test_a_word_that_may_be_a_trigger_is_not_taught_either_way() -> None:
+    made = example(Passage(id="1", text=TEXT, unsure=[(5, 16)]))
+    assert made.types == [0, UNKNOWN, UNKNOWN, 0, 0, 0, 0, 0]
+
+
+def test_a_model_averaged_with_itself_says_what_it_says_alone() -> None:
+    articles = [Article(id="1", text=f"{TEXT} The president fled to Oman, officials said.")]
+    alone, twice = load_ensemble([SHIPPED]), load_ensemble([SHIPPED, SHIPPED])
+    twice.threshold, twice.calibration = alone.threshold, alone.calibration
+    [expected], [made] = alone.extract(articles), twice.extract(articles)
+    assert expected.mentions
+    assert [structs.replace(mention, confidence=0, fillers=[]) for mention in made.mentions] == [
+        structs.replace(mention, confidence=0, fillers=[]) for mention in expected.mentions
+    ]
+
+
+def test_annotations_carry_labels_to_the_same_text_and_refuse_another(tmp_path: Path) -> None:
+    article = PlainArticle(article="a", text=f"   {TEXT}")
+    made = list(annotate(load_ensemble([SHIPPED]), [article]))
+    assert all(TEXT not in msgspec.json.encode(annotation).decode() for annotation in made)
+    annotations, texts, other = tmp_path / "annotations.gz", tmp_path / "texts.gz", tmp_path / "other.gz"
+    annotations.write_bytes(gzip.compress(b"\n".join(map(msgspec.json.encode, made))))
+    texts.write_bytes(gzip.compress(msgspec.json.encode(article)))
+    [passage] = read_annotations(annotations, texts)
+    assert passage.text == TEXT
+    assert [TEXT[slice(*event.trigger)] for event in passage.events if event.trigger] == ["coup"]
+    other.write_bytes(gzip.compress(msgspec.json.encode(PlainArticle(article="a", text=TEXT))))
+    with pytest.raises(ValueError, match="use the file that the annotations were made from"):
+        list(read_annotations(annotations, other))
+
+
 def test_given_triggers_are_labelled_whether_the_model_would_have_found_them_or_not() -> None:
     table = Passage(id="1", text="The table is round.", events=[GoldEvent(trigger=(4, 9), type="conflict.attack")])
-    extractor = Extractor.load(ROOT / "models" / "tidings-small")
+    extractor = Extractor.load(SHIPPED)
     assert evaluate(extractor, [table]).trigger.f1() == 0
     assert evaluate(extractor, [table], gold_triggers=True).trigger.f1() == 100

@@ -36,6 +36,8 @@ class Passage(msgspec.Struct, kw_only=True):
     text: str
     article: str | None = None
     events: list[GoldEvent] = []
+    unsure: list[Span] = []
+    """Where a trigger may or may not be: neither is taught."""
     complete: Complete = msgspec.field(default_factory=Complete)
 
 

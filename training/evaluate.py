@@ -1,4 +1,4 @@
-"""Score a model on corpus files: `python -m training.evaluate --model DIR --data FILE…`."""
+"""Score a model on corpus files: `python -m training.evaluate --model DIR… --data FILE…`."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from services.extractor.mention import Mention
 from services.extractor.windows import Window
 
 from .corpus import GoldEvent, Passage, read_passages
+from .ensemble import load_ensemble
 from .examples import words_of
 from .scoring import ScoredEvent, Scores, add_passage
 
@@ -67,7 +68,7 @@ def scored_mention(mention: Mention) -> ScoredEvent:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="model directory")
+    parser.add_argument("--model", type=Path, required=True, nargs="+", help="model directory; several are averaged")
     parser.add_argument("--data", type=Path, required=True, nargs="+", help="corpus files, gzipped or not")
     parser.add_argument(
         "--gold-triggers", action="store_true", help="give the triggers: what they are and who fills them"
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     passages = [passage for path in options.data for passage in read_passages(path)]
-    scores = evaluate(Extractor.load(options.model), passages, gold_triggers=options.gold_triggers)
+    scores = evaluate(load_ensemble(options.model), passages, gold_triggers=options.gold_triggers)
     summary = {name: round(value, 1) for name, value in scores.summary().items()}
     if options.json:
         print(json.dumps({"passages": len(passages), "events": scores.trigger.gold, **summary}))

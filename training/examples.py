@@ -60,6 +60,9 @@ def _example(window: Window, passage: Passage, config: TidingsConfig) -> Example
     words = len(window.starts)
     unlabelled = 0 if passage.complete.triggers else UNKNOWN
     example = Example(window=window, types=[unlabelled] * words, continuation=[UNKNOWN] * words, events=[])
+    for doubtful in passage.unsure:
+        if touched := words_of(window, doubtful):
+            example.types[slice(*touched)] = [UNKNOWN] * (touched[1] - touched[0])
     for event in passage.events:
         span = words_of(window, event.trigger) if event.trigger and event.type else None
         if span is None:

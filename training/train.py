@@ -28,6 +28,7 @@ from services.extractor.precision import fastest_dtype
 from services.extractor.windows import load_tokenizer
 from services.taxonomy import load_taxonomy
 
+from .annotations import read_annotations
 from .calibration import cross_fitted_error, fit, observe
 from .card import write_card
 from .corpus import Passage, read_passages
@@ -35,12 +36,12 @@ from .evaluate import evaluate
 from .examples import UNKNOWN, EventLabels, Example, make_examples, pad
 
 BATCH_PASSAGES = 16
-ENCODER_RATE, HEAD_RATE = 1e-4, 5e-4
+HEAD_RATE = 5e-4
 WARM_UP = 0.06
 # Set by judgement and not tuned: words' losses are summed over many, nearly all O; a label has one an event.
 WEIGHTS = {"type": 1.0, "continuation": 0.2, "slots": 0.3, "realis": 1.0, "root": 1.0, "mode": 0.3}
-# What is scored and saved is the average of the weights over about the last epoch.
-AVERAGE_DECAY = 0.998
+# What is scored and saved is the average of the weights over about the last sixth of the run.
+AVERAGE_SHARE = 1 / 6
 CHECKPOINT_STEPS = 200
 THRESHOLDS = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]
 
@@ -57,13 +58,20 @@ class TrainingBatch:
     examples: list[Example]
 
 
-def new_model(base: str, *, layers: int | None) -> tuple[TidingsModel, Path]:
-    """A model with fresh heads on a pretrained encoder (a name or a folder), and its tokenizer's file."""
+def new_model(base: str, *, layers: int | None = None, dropout: float = 0.1) -> tuple[TidingsModel, Path]:
+    """A model with fresh heads on a pretrained encoder (a name or a folder), and its tokenizer's file.
+
+    A folder with a Tidings model in it gives that model, to train it further.
+    """
+    if (Path(base) / "tidings.json").exists():
+        return TidingsModel.from_pretrained(base, dtype=torch.float32), Path(base) / "tokenizer.json"
     tokenizer = AutoTokenizer.from_pretrained(base)
     folder = Path(tempfile.mkdtemp())
     tokenizer.save_pretrained(folder)
     # Without dropout on attention, torch has a fused kernel: a step takes two thirds of the time.
-    encoder = AutoModel.from_pretrained(base, dtype=torch.float32, attention_probs_dropout_prob=0.0)
+    encoder = AutoModel.from_pretrained(
+        base, dtype=torch.float32, attention_probs_dropout_prob=0.0, hidden_dropout_prob=dropout
+    )
     if layers:
         encoder.encoder.layer = encoder.encoder.layer[:layers]
         encoder.config.num_hidden_layers = layers
@@ -136,6 +144,8 @@ def train(
     examples: list[Example],
     *,
     epochs: int,
+    rate: float,
+    frozen: int,
     seed: int,
     checkpoint: Path,
     report: Callable[[TidingsModel, int], None],
@@ -144,17 +154,19 @@ def train(
     dtype = fastest_dtype()
     # Frozen: the corpus has too few of most words to better what the encoder knows of them, and it saves time.
     model.encoder.get_input_embeddings().requires_grad_(False)
+    for layer in model.encoder.encoder.layer[:frozen]:
+        layer.requires_grad_(False)
     encoder = [p for n, p in model.named_parameters() if n.startswith("encoder.") and p.requires_grad]
     heads = [p for n, p in model.named_parameters() if not n.startswith("encoder.")]
     optimizer = torch.optim.AdamW(
-        [{"params": encoder, "lr": ENCODER_RATE}, {"params": heads, "lr": HEAD_RATE}], weight_decay=0.01
+        [{"params": encoder, "lr": rate}, {"params": heads, "lr": HEAD_RATE}], weight_decay=0.01
     )
     steps = epochs * -(-len(examples) // BATCH_PASSAGES)
     warm = WARM_UP * steps
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / warm) * max(0.0, 1 - step / (1.02 * steps))
     )
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / (AVERAGE_SHARE * steps)))  # type: ignore[no-untyped-call]
     done = 0
     if checkpoint.exists():
         state = torch.load(checkpoint)
@@ -246,14 +258,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
     parser.add_argument("--runs", type=Path, default=Path("training/runs"), help="folder for checkpoints")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of the encoder")
+    parser.add_argument("--dropout", type=float, default=0.1, help="of the encoder's layers")
+    parser.add_argument("--frozen", type=int, default=0, help="leave the encoder's first layers as they are")
+    parser.add_argument("--annotations", type=Path, help="what training.annotations made, to learn from as well")
+    parser.add_argument("--texts", type=Path, help="the articles that --annotations are for")
     parser.add_argument("--passages", type=int, help="train on the first passages only, for a trial")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
-    model, tokenizer_file = new_model(options.base, layers=options.layers)
+    model, tokenizer_file = new_model(options.base, layers=options.layers, dropout=options.dropout)
     passages = list(read_passages(options.corpus / "news" / "train.jsonl.gz"))[: options.passages]
     dev = list(read_passages(options.corpus / "news" / "dev.jsonl.gz"))
+    if options.annotations:
+        passages += read_annotations(options.annotations, options.texts)
     examples = make_examples(passages, load_tokenizer(str(tokenizer_file)), model.config)
     options.runs.mkdir(parents=True, exist_ok=True)
 
@@ -262,7 +281,16 @@ def main() -> None:
         print(epoch, {key: round(value, 1) for key, value in scores.items()}, flush=True)
 
     checkpoint = options.runs / f"{options.out.name}.pt"
-    model = train(model, examples, epochs=options.epochs, seed=options.seed, checkpoint=checkpoint, report=report)
+    model = train(
+        model,
+        examples,
+        epochs=options.epochs,
+        rate=options.rate,
+        frozen=options.frozen,
+        seed=options.seed,
+        checkpoint=checkpoint,
+        report=report,
+    )
     threshold = tune_threshold(model, tokenizer_file, dev)
     observations = observe(in_memory(model, tokenizer_file, threshold), dev)
     calibration = fit(observations, len(model.config.slots))
