@@ -18,6 +18,8 @@ class GoldEvent(msgspec.Struct, kw_only=True):
     mode: str | None = None
     realis: str | None = None
     slots: dict[str, list[Span]] = {}
+    source_type: str | None = None
+    """What the source itself calls it (public sets only)."""
 
 
 class Complete(msgspec.Struct, kw_only=True):

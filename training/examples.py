@@ -12,7 +12,7 @@ from services.extractor.windows import Window, prepare
 from .corpus import Passage, Span
 
 # A passage is one window in training, whatever its length; the encoder's position table ends at 512 with two specials.
-_MAX_PIECES = 510
+MAX_PIECES = 510
 # The loss ignores a word or a class with this label.
 UNKNOWN = -100
 
@@ -44,7 +44,7 @@ def make_examples(passages: list[Passage], tokenizer: Tokenizer, config: Tidings
     """One example a passage (its first window: none of the news corpus is longer)."""
     examples = []
     for passage in passages:
-        windows = prepare([passage.text], tokenizer, max_pieces=_MAX_PIECES).windows
+        windows = prepare([passage.text], tokenizer, max_pieces=MAX_PIECES).windows
         if windows:
             examples.append(_example(windows[0], passage, config))
     return examples
