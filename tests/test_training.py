@@ -10,11 +10,13 @@ from services.extractor.config import TidingsConfig
 from services.extractor.extractor import Extractor
 from services.extractor.windows import load_tokenizer
 from services.settings import ROOT
+from services.taxonomy import load_taxonomy
 from training.annotations import PlainArticle, annotate, read_annotations
 from training.corpus import Complete, GoldEvent, Passage
 from training.ensemble import load_ensemble
 from training.evaluate import evaluate
 from training.examples import UNKNOWN, make_examples
+from training.source import read_mapping, relabelled
 
 TEXT = "Iran carried out a coup on Monday."
 CONFIG = TidingsConfig(
@@ -86,6 +88,31 @@ def test_annotations_carry_labels_to_the_same_text_and_refuse_another(tmp_path: 
     other.write_bytes(gzip.compress(msgspec.json.encode(PlainArticle(article="a", text=TEXT))))
     with pytest.raises(ValueError, match="use the file that the annotations were made from"):
         list(read_annotations(annotations, other))
+
+
+def test_a_public_set_can_be_scored_by_its_own_labels_through_a_mapping() -> None:
+    text = "The shelling of Aleppo killed nine people."
+    event = GoldEvent(trigger=(4, 12), source_type="Conflict.Attack.Unspecified", source_roles=[("Place", 16, 22)])
+    passage = relabelled(Passage(id="1", text=text, events=[event]))
+    assert [event.type for event in passage.events] == ["Conflict.Attack"]
+    mapping = read_mapping(ROOT / "training" / "mappings" / "wikievents.json")
+    scores = evaluate(Extractor.load(SHIPPED), [passage], gold_triggers=True, mapping=mapping)
+    assert scores.trigger_classification.f1() == 100
+    assert scores.argument_classification.recall() == 100
+
+
+def test_every_mapping_speaks_of_types_and_slots_of_the_taxonomy() -> None:
+    taxonomy = load_taxonomy()
+    for path in (ROOT / "training" / "mappings").glob("*.json"):
+        mapping = read_mapping(path)
+        assert set(mapping.types) <= {kind.name for kind in taxonomy.types}
+        assert {slot for roles in mapping.roles.values() for slot in roles} <= {slot.name for slot in taxonomy.slots}
+        assert set(mapping.roles) == set(mapping.types.values())
+
+
+def test_given_types_are_taken_whatever_the_model_believes() -> None:
+    gift = Passage(id="1", text="The table is round.", events=[GoldEvent(trigger=(4, 9), type="transaction.pay")])
+    assert evaluate(Extractor.load(SHIPPED), [gift], gold_types=True).type.f1() == 100
 
 
 def test_given_triggers_are_labelled_whether_the_model_would_have_found_them_or_not() -> None:

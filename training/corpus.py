@@ -19,7 +19,8 @@ class GoldEvent(msgspec.Struct, kw_only=True):
     realis: str | None = None
     slots: dict[str, list[Span]] = {}
     source_type: str | None = None
-    """What the source itself calls it (public sets only)."""
+    source_roles: list[tuple[str, int, int]] = []
+    """What the source itself says (public sets only): the type, and `(role, start, end)` of each argument."""
 
 
 class Complete(msgspec.Struct, kw_only=True):

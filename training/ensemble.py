@@ -65,12 +65,12 @@ class Ensemble(nn.Module):
         )
 
 
-def load_ensemble(folders: Sequence[Path]) -> Extractor:
+def load_ensemble(folders: Sequence[Path], *, any_labels: bool = False) -> Extractor:
     """An extractor of several model directories, uncalibrated; one alone is loaded as it is.
 
     Raises ModelError as `Extractor.load`, ValueError if the models' labels or words differ.
     """
-    members = [Extractor.load(folder) for folder in folders]
+    members = [Extractor.load(folder, any_labels=any_labels) for folder in folders]
     if len(members) == 1:
         return members[0]
     network = Ensemble([member.network for member in members], [member.tokenizer for member in members])

@@ -1,7 +1,9 @@
 """Scores of predicted events against gold ones: by offsets, after an optimal one-to-one matching of triggers."""
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -51,6 +53,10 @@ class Scores:
     type: Count = field(default_factory=Count)
     slots_exact: Count = field(default_factory=Count)
     slots_overlapping: Count = field(default_factory=Count)
+    trigger_classification: Count = field(default_factory=Count)
+    """Distinct (offsets, type) of a passage: TC of TextEE (Huang et al. 2024)."""
+    argument_classification: Count = field(default_factory=Count)
+    """Distinct (event type, offsets, role) of a passage: its AC."""
     labels: dict[str, Count] = field(default_factory=lambda: {name: Count() for name in ("root", "realis", "mode")})
     types: dict[str, Count] = field(default_factory=dict)
     realis: dict[str, Count] = field(default_factory=dict)
@@ -72,6 +78,16 @@ class Scores:
 def add_passage(scores: Scores, text: str, predicted: list[ScoredEvent], gold: list[ScoredEvent]) -> None:
     """Count one passage."""
     pairs = match(predicted, gold)
+    add_distinct(
+        scores.trigger_classification,
+        {(event.start, event.end, event.type) for event in predicted},
+        {(event.start, event.end, event.type) for event in gold},
+    )
+    add_distinct(
+        scores.argument_classification,
+        {(event.type, filler) for event in predicted for filler in event.fillers},
+        {(event.type, filler) for event in gold for filler in event.fillers},
+    )
     scores.trigger.hits += len(pairs)
     scores.trigger.predicted += len(predicted)
     scores.trigger.gold += len(gold)
@@ -98,6 +114,13 @@ def add_passage(scores: Scores, text: str, predicted: list[ScoredEvent], gold: l
         ours, theirs = [bare(text, f) for f in guess.fillers], [bare(text, f) for f in truth.fillers]
         scores.slots_exact.hits += sum((Counter(ours) & Counter(theirs)).values())
         scores.slots_overlapping.hits += _overlapping(ours, theirs)
+
+
+def add_distinct(count: Count, predicted: Set[Any], gold: Set[Any]) -> None:
+    """Count what both sets have."""
+    count.predicted += len(predicted)
+    count.gold += len(gold)
+    count.hits += len(predicted & gold)
 
 
 def match(predicted: list[ScoredEvent], gold: list[ScoredEvent]) -> list[tuple[ScoredEvent, ScoredEvent]]:

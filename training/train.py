@@ -34,6 +34,7 @@ from .card import write_card
 from .corpus import Passage, read_passages
 from .evaluate import evaluate
 from .examples import UNKNOWN, EventLabels, Example, make_examples, pad
+from .source import SOURCE_LABELS, relabelled
 
 BATCH_PASSAGES = 16
 HEAD_RATE = 5e-4
@@ -58,10 +59,18 @@ class TrainingBatch:
     examples: list[Example]
 
 
-def new_model(base: str, *, layers: int | None = None, dropout: float = 0.1) -> tuple[TidingsModel, Path]:
+def new_model(
+    base: str,
+    *,
+    layers: int | None = None,
+    dropout: float = 0.1,
+    types: list[str] | None = None,
+    slots: list[str] | None = None,
+) -> tuple[TidingsModel, Path]:
     """A model with fresh heads on a pretrained encoder (a name or a folder), and its tokenizer's file.
 
-    A folder with a Tidings model in it gives that model, to train it further.
+    A folder with a Tidings model in it gives that model, to train it further. Types and slots are the taxonomy's,
+    unless others are given.
     """
     if (Path(base) / "tidings.json").exists():
         return TidingsModel.from_pretrained(base, dtype=torch.float32), Path(base) / "tokenizer.json"
@@ -81,12 +90,12 @@ def new_model(base: str, *, layers: int | None = None, dropout: float = 0.1) -> 
         cls_id=tokenizer.cls_token_id,
         sep_id=tokenizer.sep_token_id,
         pad_id=tokenizer.pad_token_id,
-        types=[kind.name for kind in taxonomy.types],
-        slots=[slot.name for slot in taxonomy.slots],
+        types=types or [kind.name for kind in taxonomy.types],
+        slots=slots or [slot.name for slot in taxonomy.slots],
         realis=[value.name for value in taxonomy.realis],
         roots=[root.name for root in taxonomy.plover.roots],
         modes=sorted({mode for modes in taxonomy.plover.modes.values() for mode in modes}),
-        taxonomy_version=taxonomy.version,
+        taxonomy_version=SOURCE_LABELS if types else taxonomy.version,
     )
     model = TidingsModel(config)
     model.encoder.load_state_dict(encoder.state_dict(), strict=False)  # its pooler, if any, is not needed
@@ -252,9 +261,9 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="pretrained encoder: a Hugging Face name or a folder")
     parser.add_argument("--base-name", help="what the model card calls the encoder, if not --base")
     parser.add_argument("--layers", type=int, help="keep only the encoder's first layers")
-    parser.add_argument(
-        "--corpus", type=Path, required=True, help="folder with news/train.jsonl.gz and news/dev.jsonl.gz"
-    )
+    parser.add_argument("--data", type=Path, required=True, nargs="+", help="corpus files to learn from")
+    parser.add_argument("--dev", type=Path, required=True, help="corpus file to fit thresholds and confidence on")
+    parser.add_argument("--source-labels", action="store_true", help="learn the types and roles of a public set itself")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
     parser.add_argument("--runs", type=Path, default=Path("training/runs"), help="folder for checkpoints")
     parser.add_argument("--epochs", type=int, default=8)
@@ -268,9 +277,20 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
-    model, tokenizer_file = new_model(options.base, layers=options.layers, dropout=options.dropout)
-    passages = list(read_passages(options.corpus / "news" / "train.jsonl.gz"))[: options.passages]
-    dev = list(read_passages(options.corpus / "news" / "dev.jsonl.gz"))
+    passages = [passage for path in options.data for passage in read_passages(path)][: options.passages]
+    dev = list(read_passages(options.dev))
+    if options.source_labels:
+        passages, dev = list(map(relabelled, passages)), list(map(relabelled, dev))
+        events = [event for passage in passages for event in passage.events]
+        types, slots = (
+            sorted({event.type for event in events if event.type}),
+            sorted({s for event in events for s in event.slots}),
+        )
+    else:
+        types, slots = None, None
+    model, tokenizer_file = new_model(
+        options.base, layers=options.layers, dropout=options.dropout, types=types, slots=slots
+    )
     if options.annotations:
         passages += read_annotations(options.annotations, options.texts)
     examples = make_examples(passages, load_tokenizer(str(tokenizer_file)), model.config)
@@ -292,6 +312,10 @@ def main() -> None:
         report=report,
     )
     threshold = tune_threshold(model, tokenizer_file, dev)
+    if options.source_labels:
+        blank = uncalibrated(len(model.config.slots))
+        save(model, tokenizer_file, options.out, name=options.out.name, threshold=threshold, calibration=blank)
+        return
     observations = observe(in_memory(model, tokenizer_file, threshold), dev)
     calibration = fit(observations, len(model.config.slots))
     save(model, tokenizer_file, options.out, name=options.out.name, threshold=threshold, calibration=calibration)

@@ -24,6 +24,11 @@ from .windows import Features, Window, load_tokenizer, prepare
 
 # Events decoded at once, which bounds memory where a batch of windows is full of triggers; not yet tuned for speed.
 _EVENTS_AT_ONCE = 128
+# The logarithm of a probability of 0 would be infinite.
+_LEAST = 1e-30
+
+# First word, end word, and the type's index where that is given, too.
+GivenTrigger = tuple[int, int, int | None]
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +78,9 @@ class Extractor:
         )
 
     @classmethod
-    def load(cls, model_dir: Path) -> "Extractor":
-        """Load a model directory, in the precision that this processor computes fastest.
+    def load(cls, model_dir: Path, *, any_labels: bool = False) -> "Extractor":
+        """Load a model directory, in the precision that this processor computes fastest; with `any_labels`, also one
+        that was taught other labels than the taxonomy's, to score it.
 
         Raises ModelError if the directory is incomplete, its weights are not those it describes, or its labels are not
         those of the taxonomy in force.
@@ -89,16 +95,16 @@ class Extractor:
         if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
             raise ModelError(f"the weights in {model_dir} are not those that its tidings.json names: fetch them again.")
         taxonomy = load_taxonomy()
-        if card.taxonomy_version != taxonomy.version:
+        if card.taxonomy_version != taxonomy.version and not any_labels:
             raise ModelError(
                 f"the model in {model_dir} was trained for taxonomy {card.taxonomy_version}, Tidings has "
                 f"{taxonomy.version}: use a model that fits."
             )
-        if not card.calibration.fits(len(taxonomy.slots)):
-            raise ModelError(f"the confidence in {model_dir} was fitted for another version: run training.calibration.")
         disable_progress_bar()  # of loading, which takes a second: it would stand among the log's lines
         # Encoder and heads are made by different code, each with its own idea of a precision: set one for all.
         model = TidingsModel.from_pretrained(model_dir).to(fastest_dtype())  # type: ignore[arg-type]
+        if not card.calibration.fits(len(model.config.slots)):
+            raise ModelError(f"the confidence in {model_dir} was fitted for another version: run training.calibration.")
         return cls(model, model_dir / "tokenizer.json", card)
 
     def extract(self, articles: Sequence[Article]) -> list[Extraction]:
@@ -110,12 +116,10 @@ class Extractor:
         return prepare([article.body for article in articles], self.tokenizer)
 
     @torch.inference_mode()
-    def infer(
-        self, features: Features, triggers: Sequence[Sequence[tuple[int, int]]] | None = None
-    ) -> list[EventScores]:
+    def infer(self, features: Features, triggers: Sequence[Sequence[GivenTrigger]] | None = None) -> list[EventScores]:
         """Find the triggers of every window, then score their events; windows share batches across articles.
 
-        `triggers` are to be taken as they are: `(first word, end word)` for each window.
+        `triggers` of each window are to be taken as they are.
         """
         scores: list[EventScores] = []
         for indices in plan(features.windows):
@@ -124,14 +128,17 @@ class Extractor:
             type_logits, continuation_logits = self.network.triggers(words)
             types, continuation = type_logits.float().softmax(-1).numpy(), continuation_logits.float().sigmoid().numpy()
             events = [
-                (row, start, end)
+                (row, *trigger)
                 for row, (index, window) in enumerate(zip(indices, windows, strict=True))
-                for start, end in (
-                    find_triggers(
-                        types[row, : len(window.starts)],
-                        continuation[row, : len(window.starts)],
-                        threshold=self.threshold,
-                    )
+                for trigger in (
+                    [
+                        (start, end, None)
+                        for start, end in find_triggers(
+                            types[row, : len(window.starts)],
+                            continuation[row, : len(window.starts)],
+                            threshold=self.threshold,
+                        )
+                    ]
                     if triggers is None
                     else triggers[index]
                 )
@@ -147,12 +154,15 @@ class Extractor:
         words: torch.Tensor,
         windows: list[Window],
         indices: list[int],
-        triggers: list[tuple[int, int, int]],
+        triggers: list[tuple[int, int, int, int | None]],
         types: Floats,
     ) -> list[EventScores]:
-        crops = crop(windows, triggers)
+        crops = crop(windows, [(row, start, end) for row, start, end, _ in triggers])
         rows, firsts = crops.window.numpy(), crops.trigger_start.numpy()
         given_trigger = types[rows, firsts, 1:] / types[rows, firsts, 1:].sum(1, keepdims=True)
+        for event, (*_, kind) in enumerate(triggers):
+            if kind is not None:
+                given_trigger[event] = np.eye(given_trigger.shape[1])[kind]
         logits = self.network.events(words, crops, torch.from_numpy(given_trigger).to(words.dtype))
         slots, realis, root, mode = (
             part.float().log_softmax(-1).numpy() for part in (logits.slots, logits.realis, logits.root, logits.mode)
@@ -164,13 +174,13 @@ class Extractor:
                 end=end,
                 crop_start=int(crops.start[event]),
                 trigger=float(1 - types[row, start, 0]),
-                types=np.log(given_trigger[event]),
+                types=np.log(given_trigger[event].clip(_LEAST)),
                 slots=slots[event, : int(crops.end[event] - crops.start[event])],
                 realis=realis[event],
                 root=root[event],
                 mode=mode[event],
             )
-            for event, (row, start, end) in enumerate(triggers)
+            for event, (row, start, end, _) in enumerate(triggers)
         ]
 
     def decode(
