@@ -11,7 +11,7 @@ from services.extractor.extractor import Extractor
 from services.extractor.windows import load_tokenizer
 from services.settings import ROOT
 from services.taxonomy import load_taxonomy
-from training.annotations import PlainArticle, annotate, read_annotations
+from training.annotate import PlainArticle, annotate, read_annotations
 from training.corpus import Complete, GoldEvent, Passage
 from training.ensemble import load_ensemble
 from training.evaluate import evaluate

@@ -28,7 +28,7 @@ from services.extractor.precision import fastest_dtype
 from services.extractor.windows import load_tokenizer
 from services.taxonomy import load_taxonomy
 
-from .annotations import read_annotations
+from .annotate import read_annotations
 from .calibration import cross_fitted_error, fit, observe
 from .card import write_card
 from .corpus import Passage, read_passages
@@ -270,7 +270,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of the encoder")
     parser.add_argument("--dropout", type=float, default=0.1, help="of the encoder's layers")
     parser.add_argument("--frozen", type=int, default=0, help="leave the encoder's first layers as they are")
-    parser.add_argument("--annotations", type=Path, help="what training.annotations made, to learn from as well")
+    parser.add_argument("--annotations", type=Path, help="what training.annotate made, to learn from as well")
     parser.add_argument("--texts", type=Path, help="the articles that --annotations are for")
     parser.add_argument("--passages", type=int, help="train on the first passages only, for a trial")
     parser.add_argument("--seed", type=int, default=1)

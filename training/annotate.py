@@ -1,6 +1,6 @@
 """Annotations without their texts, which may not be passed on: offsets, labels, and a hash of the passage they are for.
 
-`python -m training.annotations --model DIR… --texts FILE --out FILE` lets trained models annotate plain articles, for a
+`python -m training.annotate --model DIR… --texts FILE --out FILE` lets trained models annotate plain articles, for a
 smaller model to learn from.
 """
 
