@@ -77,7 +77,7 @@ def test_a_model_averaged_with_itself_says_what_it_says_alone() -> None:
 
 def test_annotations_carry_labels_to_the_same_text_and_refuse_another(tmp_path: Path) -> None:
     article = PlainArticle(article="a", text=f"   {TEXT}")
-    made = list(annotate(load_ensemble([SHIPPED]), [article]))
+    made = list(annotate(load_ensemble([SHIPPED]), [article], {}))
     assert all(TEXT not in msgspec.json.encode(annotation).decode() for annotation in made)
     annotations, texts, other = tmp_path / "annotations.gz", tmp_path / "texts.gz", tmp_path / "other.gz"
     annotations.write_bytes(gzip.compress(b"\n".join(map(msgspec.json.encode, made))))
@@ -108,6 +108,12 @@ def test_every_mapping_speaks_of_types_and_slots_of_the_taxonomy() -> None:
         assert set(mapping.types) <= {kind.name for kind in taxonomy.types}
         assert {slot for roles in mapping.roles.values() for slot in roles} <= {slot.name for slot in taxonomy.slots}
         assert set(mapping.roles) == set(mapping.types.values())
+
+
+def test_what_is_annotated_already_is_left_out() -> None:
+    article = PlainArticle(article="a", text=TEXT)
+    assert list(annotate(load_ensemble([SHIPPED]), [article], {"a": [(0, 20)]})) == []
+    assert len(list(annotate(load_ensemble([SHIPPED]), [article], {"a": [(0, 10)], "b": [(0, 20)]}))) == 1
 
 
 def test_given_types_are_taken_whatever_the_model_believes() -> None:

@@ -8,7 +8,7 @@ import argparse
 import gzip
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -71,9 +71,17 @@ def read_annotations(path: Path, texts: Path) -> Iterator[Passage]:
             )
 
 
-def annotate(extractor: Extractor, articles: list[PlainArticle]) -> Iterator[Annotation]:
-    """One annotation for each window of the articles."""
+def annotate(
+    extractor: Extractor, articles: list[PlainArticle], known: Mapping[str, Sequence[Span]]
+) -> Iterator[Annotation]:
+    """One annotation for each window of the articles, but for those of which half is `known`: spans by article."""
     features = extractor.prepare([Article(id=article.article, text=article.text) for article in articles])
+    features.windows = [
+        window
+        for window in features.windows
+        if _overlap((window.starts[0], window.ends[-1]), known.get(articles[window.article].article, ()))
+        < (window.ends[-1] - window.starts[0]) / 2
+    ]
     found: list[list[tuple[EventScores, GoldEvent]]] = [[] for _ in features.windows]
     scores = extractor.infer(features)
     for event, tags in zip(scores, best_tags(scores), strict=True):
@@ -118,34 +126,29 @@ def main() -> None:
     options = parser.parse_args()
     extractor = load_ensemble(options.model)
     extractor.threshold = DOUBTED
-    known: dict[str, list[str]] = {}
+    articles = list(read_articles(options.texts))
+    texts = {article.article: article.text for article in articles}
+    known: dict[str, list[Span]] = {}
     for path in options.known:
         for passage in read_passages(path):
-            known.setdefault(passage.article or "", []).append(passage.text)
-    articles = list(read_articles(options.texts))
-    random.Random(0).shuffle(articles)  # so that a part is like the whole
-    texts = {article.article: article.text for article in articles}
-    done: set[str] = set()
+            start = texts.get(passage.article or "", "").find(passage.text)
+            if start >= 0:
+                known.setdefault(passage.article or "", []).append((start, start + len(passage.text)))
     if options.out.exists():
         with gzip.open(options.out, "rb") as lines:
-            done = {msgspec.json.decode(line, type=Annotation).article for line in lines}
-    left = [article for article in articles if article.article not in done]
-    for first in range(0, len(left), ARTICLES_AT_ONCE):
-        made = annotate(extractor, left[first : first + ARTICLES_AT_ONCE])
-        fresh = [
-            item
-            for item in made
-            if not any(_share(texts[item.article][item.start : item.end], text) for text in known.get(item.article, []))
-        ]
+            for line in lines:
+                made = msgspec.json.decode(line, type=Annotation)
+                known.setdefault(made.article, []).append((made.start, made.end))
+    random.Random(0).shuffle(articles)  # so that a part is like the whole
+    for first in range(0, len(articles), ARTICLES_AT_ONCE):
+        fresh = annotate(extractor, articles[first : first + ARTICLES_AT_ONCE], known)
         with gzip.open(options.out, "ab") as out:
             out.write(b"".join(msgspec.json.encode(item) + b"\n" for item in fresh))
-        print(f"{min(first + ARTICLES_AT_ONCE, len(left))} of {len(left)} articles", flush=True)
+        print(f"{min(first + ARTICLES_AT_ONCE, len(articles))} of {len(articles)} articles", flush=True)
 
 
-def _share(window: str, passage: str) -> bool:
-    """Whether one begins within the other."""
-    # So many characters of a text stand in no other, and a passage's white space may differ further on.
-    return passage[:80] in window or window[:80] in passage
+def _overlap(span: Span, others: Sequence[Span]) -> int:
+    return sum(max(0, min(span[1], end) - max(span[0], start)) for start, end in others)
 
 
 if __name__ == "__main__":
