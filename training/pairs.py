@@ -12,7 +12,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,11 @@ from services.extractor.windows import Window, load_tokenizer, prepare, split_se
 from .corpus import Passage, Span, read_passages
 from .examples import MAX_PIECES, words_of
 from .scoring import Count
-from .train import new_model
+from .train import HEAD_RATE, WARM_UP, new_model
 
 SOURCE, TARGET = 1, 2
 BATCH_PAIRS = 16
-ENCODER_RATE, HEAD_RATE = 5e-5, 5e-4
-WARM_UP = 0.06
+ENCODER_RATE = 5e-5
 # PLV has a fifth as many pairs as the news corpus, and is what is asked for.
 PLV_REPEATS = 3
 # PLV's YIELD is both of these in the codebook's edition of PLOVER.
@@ -84,7 +83,7 @@ class PairModel(nn.Module):
         return logits
 
 
-def plv_pairs(passages: Sequence[Passage]) -> Iterator[Pair]:
+def plv_pairs(passages: Iterable[Passage]) -> Iterator[Pair]:
     """The pairs of a PLV file."""
     for passage in passages:
         for event in passage.events:
@@ -92,7 +91,7 @@ def plv_pairs(passages: Sequence[Passage]) -> Iterator[Pair]:
                 yield Pair(passage.text, event.slots["actor"][0], event.slots["recipient"][0], event.source_type)
 
 
-def news_pairs(passages: Sequence[Passage]) -> Iterator[Pair]:
+def news_pairs(passages: Iterable[Passage]) -> Iterator[Pair]:
     """First actor and first recipient of every event with a root, where both stand in the trigger's sentence; a pair
     with two roots in one sentence is left out."""
     for passage in passages:
@@ -233,22 +232,20 @@ def main() -> None:
     if options.command == "train":
         torch.manual_seed(options.seed)
         base, tokenizer_file = new_model(options.base)
-        plv = list(plv_pairs(list(read_passages(options.corpus / "public" / "train" / "plv.jsonl.gz"))))
+        plv = list(plv_pairs(read_passages(options.corpus / "public" / "train" / "plv.jsonl.gz")))
         roots = sorted({pair.root for pair in plv})
         news = [
-            pair
-            for pair in news_pairs(list(read_passages(options.corpus / "news" / "train.jsonl.gz")))
-            if pair.root in roots
+            pair for pair in news_pairs(read_passages(options.corpus / "news" / "train.jsonl.gz")) if pair.root in roots
         ]
         print(f"{len(plv)} pairs of PLV, {len(news)} of the news corpus", flush=True)
         model, tokenizer = PairModel(base, roots), load_tokenizer(str(tokenizer_file))
         train(model, [*plv * PLV_REPEATS, *news], tokenizer, epochs=options.epochs, seed=options.seed)
         save(model, tokenizer_file, options.out)
-        dev = list(plv_pairs(list(read_passages(options.corpus / "public" / "dev" / "plv.jsonl.gz"))))
+        dev = list(plv_pairs(read_passages(options.corpus / "public" / "dev" / "plv.jsonl.gz")))
         print(report(dev, predict(model, dev, tokenizer)))
     else:
         model, tokenizer = load(options.model)
-        pairs = list(plv_pairs(list(read_passages(options.data))))
+        pairs = list(plv_pairs(read_passages(options.data)))
         print(report(pairs, predict(model, pairs, tokenizer)))
 
 
