@@ -28,8 +28,17 @@ class Settings(BaseSettings):
     model_dir: Path = Field(ROOT / "models" / "tidings-small", description="folder of the model that extracts")
     batch_articles: PositiveInt = Field(32, description="articles that the processor takes at most at a time")
     batch_wait_seconds: PositiveFloat = Field(0.2, description="how long a batch waits for more articles")
-    metrics_host: str = Field("127.0.0.1", description="address that Prometheus metrics are served on")
-    metrics_port: int = Field(9464, ge=1, le=65535, description="port that Prometheus metrics are served on")
+    extraction_seconds: PositiveFloat = Field(
+        180, description="how long half a megabyte of text may take the model before it is killed; a book in proportion"
+    )
+    drain_seconds: PositiveFloat = Field(
+        60, description="how long a processor that is told to stop may finish its batch before it ends without"
+    )
+    stuck_seconds: PositiveFloat = Field(
+        30, description="how long the processor's event loop may stand still before /live says no"
+    )
+    metrics_host: str = Field("127.0.0.1", description="address that metrics and probes are served on")
+    metrics_port: int = Field(9464, ge=1, le=65535, description="port that metrics and probes are served on")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
 
     @property

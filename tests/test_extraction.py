@@ -8,20 +8,28 @@ from collections.abc import Sequence
 from services.contracts import Article
 from services.extractor.mention import Extraction
 from services.processor.extraction import ExtractorProcess
+from services.processor.health import Health
 from services.processor.rejection import Rejection, Stage
 from services.settings import Settings
 
 HARMLESS = "Warplanes bombed the town of Abu Kamal in eastern Syria on Wednesday, killing nine fighters."
+# A quarter of it is for a short text: enough for that on a machine under load.
+DEADLINE_SECONDS = 20
 
 
 class Poisoned(ExtractorProcess):
-    """The real child with the real model; whatever holds the word "raise" or "kill" does that to it."""
+    """The real child with the real model; whatever is the word "raise", "kill" or "hang" does that to it."""
 
     calls = 0
     restarts = 0
 
     def __init__(self) -> None:
-        super().__init__(Settings().model_dir, on_restart=self.count_restart)
+        super().__init__(
+            Settings().model_dir,
+            deadline_seconds=DEADLINE_SECONDS,
+            health=Health(stuck_seconds=1),
+            on_restart=self.count_restart,
+        )
 
     def count_restart(self) -> None:
         self.restarts += 1
@@ -33,6 +41,8 @@ class Poisoned(ExtractorProcess):
             return Rejection(stage=Stage.EXTRACT, exception="RuntimeError", message="poison")
         if "kill" in texts and self._process.pid:
             os.kill(self._process.pid, signal.SIGKILL)
+        if "hang" in texts and self._process.pid:
+            os.kill(self._process.pid, signal.SIGSTOP)
         return super()._exchange(articles)
 
 
@@ -53,6 +63,13 @@ def test_a_poisonous_article_costs_itself_alone() -> None:
             assert isinstance(answer, Rejection)
             assert answer.message == "its process was killed by SIGKILL"
             assert extractor.restarts == 2
+
+            held, answer = await extractor.extract([Article(id="next", text=HARMLESS), Article(id="hang", text="hang")])
+            assert isinstance(held, Extraction)
+            assert held.mentions
+            assert isinstance(answer, Rejection)
+            assert answer.message == "no answer within 5 s"
+
             (answer,) = await extractor.extract([Article(id="next", text=HARMLESS)])
             assert isinstance(answer, Extraction)
             assert answer.mentions

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.broker import EmbeddedBroker, free_port
-from services.clients.kafka import consumer_options, producer_options
+from services.clients.kafka import consumer_options, create_topics, producer_options
 from services.clients.topics import ARTICLES_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC, MAX_ARTICLE_BYTES
 from services.contracts import Article, Event, event_id
 from services.contracts.headers import Headers
@@ -36,7 +37,15 @@ BACKLOG_TEXT = " ".join([ATTACK] * BOMBINGS)
 class Running:
     """A processor in a process of its own. It starts at the group's committed offsets."""
 
-    def __init__(self, kafka: str, group: str, log: Path, **settings: str) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        group: str,
+        log: Path,
+        *,
+        program: Sequence[str] = ("-m", "services.cli", "process"),
+        **settings: str,
+    ) -> None:
         self.metrics_port = free_port()
         self.log = log
         environment = {
@@ -47,7 +56,7 @@ class Running:
         }
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.cli", "process"],
+                [sys.executable, *program],
                 env=os.environ | environment | settings,
                 stdout=output,
                 stderr=output,
@@ -67,6 +76,17 @@ class Running:
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+    def probe(self, name: str) -> tuple[int, str]:
+        """What the probe answers: its status, 0 where nobody answers, and its text."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/{name}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
 
     def extractor_pid(self) -> int:
         """The child that holds the model."""
@@ -367,8 +387,67 @@ def test_an_extractor_that_is_killed_in_mid_batch_is_replaced_and_nothing_is_los
 
 
 def test_a_metrics_port_that_is_taken_is_named_with_its_setting(kafka: str, processor: Running, tmp_path: Path) -> None:
+    wait_until(lambda: processor.probe("live")[0] == 200, "the port is taken")
     running = Running(kafka, "none", tmp_path / "log", TIDINGS_METRICS_PORT=str(processor.metrics_port))
     assert running.process.wait(PATIENCE_SECONDS) == 1
     log = running.log.read_text()
     assert "TIDINGS_METRICS_PORT" in log
     assert "Traceback" not in log
+
+
+# A defect that no article can cause: the step after extraction never gives the event loop back.
+WEDGED = """
+import time
+from services.processor import app
+from services.settings import Settings
+app.assemble = lambda *_: time.sleep(3600)
+app.run_processor(Settings())
+"""
+
+
+def test_a_processor_is_ready_once_it_has_joined_and_a_wedged_one_is_not_alive(kafka: str, tmp_path: Path) -> None:
+    group = group_at_the_end(kafka)
+    running = Running(kafka, group, tmp_path / "log", program=("-c", WEDGED), TIDINGS_STUCK_SECONDS="2")
+    wait_until(lambda: running.probe("startup")[0] == 503, "it is starting")
+    wait_until(lambda: running.probe("ready") == (200, "ok\n"), "it is ready")
+    assert running.probe("startup") == running.probe("live") == (200, "ok\n")
+    key = f"wedge-{uuid.uuid4()}"
+    send(kafka, key, msgspec.json.encode(Article(id=key, text=ATTACK)))
+    wait_until(lambda: running.probe("live")[0] == 503, "it is not alive")
+    assert "the event loop has stood still" in running.probe("live")[1]
+    # Told to stop, it cannot even hear it: this is what /live is for.
+    running.kill()
+
+
+def test_a_standby_without_partitions_is_ready(tmp_path: Path) -> None:
+    with EmbeddedBroker(data_dir=tmp_path / "kafka", port=free_port()) as broker:
+        create_topics(broker.bootstrap_servers, partitions=1)
+        both = [Running(broker.bootstrap_servers, "group", tmp_path / f"log{number}") for number in range(2)]
+        wait_until(lambda: all(running.probe("ready")[0] == 200 for running in both), "both are ready")
+        assert [running.stop() for running in both] == [0, 0]
+
+
+def test_without_kafka_a_processor_is_alive_and_past_its_deadline_ends_without_acknowledging(tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    with EmbeddedBroker(data_dir=tmp_path / "kafka", port=port) as broker:
+        create_topics(broker.bootstrap_servers, partitions=1)
+        running = Running(
+            broker.bootstrap_servers, "group", log, TIDINGS_DRAIN_SECONDS="5", TIDINGS_BATCH_WAIT_SECONDS="0.01"
+        )
+        send_backlog(broker.bootstrap_servers)
+        wait_until(lambda: running.metric("tidings_articles_in_flight") > 0, "a batch is at hand")
+    wait_until(lambda: running.metric("tidings_waiting_for_kafka") == 1, "it waits for Kafka")
+    assert running.probe("live") == (200, "ok\n")
+    running.process.terminate()
+    wait_until(lambda: running.probe("ready")[0] != 200, "it is no longer ready")
+    assert running.process.wait(PATIENCE_SECONDS) == 1
+    assert log.read_text().count("they are sent again until it does") == 1
+    with EmbeddedBroker(data_dir=tmp_path / "kafka", port=port) as broker:
+        unread = committed(broker.bootstrap_servers, "group")[0]
+        assert unread < BACKLOG
+        second = Running(broker.bootstrap_servers, "group", log)
+        wait_until(lambda: committed(broker.bootstrap_servers, "group")[0] == BACKLOG, "all are committed")
+        assert second.stop() == 0
+        found = events_by_article(broker.bootstrap_servers)
+        assert len(found) == BACKLOG

@@ -23,8 +23,8 @@ from .errors import ConsoleError
 
 logger = logging.getLogger(__name__)
 
-# A batch of 32 news articles takes some ten seconds on two slow cores. One that takes longer is read again next time.
-_DRAIN_SECONDS = 60
+# Beyond the processor's own deadline, after which it ends by itself.
+_GRACE_SECONDS = 5
 # A processor that has died so often in a row without finishing a batch will not do better the next time.
 _MAX_DEATHS = 3
 _FIRST_WAIT_SECONDS = 1.0
@@ -56,12 +56,9 @@ class ProcessorChild:
         if kind is None:
             self._process.terminate()
             try:
-                self._process.wait(_DRAIN_SECONDS)
+                self._process.wait(self._settings.drain_seconds + _GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                logger.warning(
-                    "the processor did not finish its batch in %d s and is killed: the batch is read again next time",
-                    _DRAIN_SECONDS,
-                )
+                logger.warning("the processor does not stop and is killed: its batch is read again next time")
         _kill(self._process)
 
     def watch(self) -> None:

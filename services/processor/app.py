@@ -16,11 +16,16 @@ events, whose ids are a function of article and trigger, are published again und
 article leaves the walk, and none of Kafka's: the one is a dead letter, the other is waited for; any other is a defect,
 and ends the process. Every batch is done with before the next one is taken, so that what is acknowledged is always a
 contiguous prefix of its partition.
+
+Told to stop, the processor is no longer ready, takes nothing more, finishes what it has taken, leaves the group and
+ends with status 0. Past the deadline it ends at once with status 1, wherever it is, and acknowledges nothing more.
 """
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from tempfile import TemporaryDirectory
@@ -40,8 +45,9 @@ from .assemble import assemble
 from .dead_letters import dead_letter
 from .errors import StartError
 from .extraction import ExtractorProcess
+from .health import Health, served
 from .intake import Skip, read
-from .metrics import Metrics, served
+from .metrics import Metrics
 from .publish import event_record, publish
 from .rejection import Rejection, Stage
 
@@ -67,13 +73,14 @@ def run_processor(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT, then finish the batch at hand, commit and leave the group. The exit status."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
+    health = Health(stuck_seconds=settings.stuck_seconds)
     try:
         _require_topics(settings.bootstrap_servers)
         with (
-            served(registry, host=settings.metrics_host, port=settings.metrics_port),
+            served(registry, health, host=settings.metrics_host, port=settings.metrics_port),
             TemporaryDirectory(prefix="tidings-") as datadir,  # faust wants a folder, and keeps nothing there
         ):
-            asyncio.run(_run(settings, datadir, metrics))
+            asyncio.run(_run(settings, datadir, metrics, health))
     except (StartError, KafkaUnavailableError) as error:
         logger.error("%s", error)
         return 1
@@ -93,26 +100,52 @@ def _require_topics(bootstrap_servers: str) -> None:
         )
 
 
-async def _run(settings: Settings, datadir: str, metrics: Metrics) -> None:
+async def _run(settings: Settings, datadir: str, metrics: Metrics, health: Health) -> None:
     stop = asyncio.Event()
+    # A thread: Faust's own stop waits for Kafka as long as Kafka is away, and cannot be cancelled.
+    deadline = threading.Timer(settings.drain_seconds, _end_undrained, [settings.drain_seconds])
+    deadline.daemon = True
+
+    def stop_once() -> None:
+        if not stop.is_set():
+            logger.info("stopping")
+            health.stopping = True
+            stop.set()
+            deadline.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with ExtractorProcess(settings.model_dir, on_restart=metrics.extractor_restarts.inc) as extractor:
+        asyncio.get_running_loop().add_signal_handler(number, stop_once)
+    beating = asyncio.create_task(health.beat())
+    with ExtractorProcess(
+        settings.model_dir,
+        deadline_seconds=settings.extraction_seconds,
+        health=health,
+        on_restart=metrics.extractor_restarts.inc,
+    ) as extractor:
         # The model comes first: partitions are not held by a processor that cannot read yet.
         await _until(stop, extractor.load())
         if stop.is_set():
             return
+        health.model_loaded = True
         model = extractor.model
         metrics.model_info.labels(model.name, model.revision, model.taxonomy_version).set(1)
-        app = create_app(settings, datadir, extractor, metrics)
+        app = create_app(settings, datadir, extractor, metrics, health)
         try:
             await _until(stop, app.start())
             await app.wait(stop.wait())  # or until the app crashes
-            logger.info("stopping")
         finally:
             await app.stop()
+    beating.cancel()
+    deadline.cancel()
     if app.crash_reason:
         raise app.crash_reason
+
+
+def _end_undrained(seconds: float) -> None:
+    """End this process where it is, and with it the extractor, which is tied to it."""
+    logger.error("not drained within %.0f s: what is unfinished is read again at the next start", seconds)
+    logging.shutdown()
+    os._exit(1)
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
@@ -127,7 +160,9 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
         await asyncio.wait({task})
 
 
-def create_app(settings: Settings, datadir: str, extractor: ExtractorProcess, metrics: Metrics) -> faust.App:
+def create_app(
+    settings: Settings, datadir: str, extractor: ExtractorProcess, metrics: Metrics, health: Health
+) -> faust.App:
     """The app with its one agent. Every setting that is named here has a default of Faust's that would not do."""
     app = faust.App(
         settings.consumer_group,
@@ -164,6 +199,10 @@ def create_app(settings: Settings, datadir: str, extractor: ExtractorProcess, me
 
     app.timer(interval=_LAG_SECONDS)(processor.report_lag)
 
+    @app.on_partitions_assigned.connect
+    async def join(*_: object, **__: object) -> None:
+        health.joined = True
+
     @app.on_partitions_revoked.connect
     async def forget(*_: object, **__: object) -> None:
         processor.committed.clear()
@@ -197,7 +236,7 @@ class Processor:
                     records.append(dead_letter(message, result))
                 elif not isinstance(result, Skip):
                     records.extend(map(event_record, result))
-            await publish(self._app.producer, records)
+            await publish(self._app.producer, records, self._metrics)
             for event in step:
                 await stream.ack(event)  # does not give way to another task
             await self._app.consumer.commit()

@@ -1,13 +1,17 @@
 """The one child process that holds the model, so that neither the event loop nor the heartbeats ever wait for torch.
 
-An article that makes extraction fail, or kills the child, costs itself alone: the batch is halved until it is found.
+An article that makes extraction fail, hang or run out of memory costs itself alone: the batch is halved until it is
+found, which takes about two calls for each halving.
 """
 
 import asyncio
 import logging
+import math
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -20,6 +24,7 @@ from services.extractor.mention import Extraction, ModelIdentity
 from services.tether import tie_to
 
 from .errors import StartError
+from .health import Health
 from .rejection import Rejection, Stage
 
 logger = logging.getLogger(__name__)
@@ -28,6 +33,14 @@ logger = logging.getLogger(__name__)
 _RESTART_WAIT_SECONDS = 5.0
 # An idle child takes some tenths of a second.
 _END_SECONDS = 2.0
+# What fails once may fail by chance, the child killed by somebody else; what fails twice is at fault.
+_ATTEMPTS = 2
+# The deadline that is set is for a full step of the processor, which is so many characters. A book has in proportion
+# more time; a short text has this share of it, since the machine may be busy with something else.
+_DEADLINE_CHARS = 512 * 1024
+_LEAST_SHARE = 0.25
+# Linux kills the process with the highest score when memory runs out: this is the most there is.
+_FIRST_VICTIM = b"1000"
 
 
 class ExtractorProcess:
@@ -38,8 +51,12 @@ class ExtractorProcess:
 
     model: ModelIdentity
 
-    def __init__(self, model_dir: Path, *, on_restart: Callable[[], None]) -> None:
+    def __init__(
+        self, model_dir: Path, *, deadline_seconds: float, health: Health, on_restart: Callable[[], None]
+    ) -> None:
         self._model_dir = model_dir
+        self._deadline_seconds = deadline_seconds
+        self._health = health
         self._on_restart = on_restart
 
     def __enter__(self) -> Self:
@@ -76,8 +93,10 @@ class ExtractorProcess:
     async def extract(self, articles: Sequence[Article]) -> list[Extraction | Rejection]:
         """What was found in each article, in the order given, or why it could not be read."""
         answer = await self._ask(articles)
-        if isinstance(answer, Rejection) and len(articles) == 1:
-            answer = await self._ask(articles)  # again: its first child may have been killed by somebody else
+        if len(articles) == 1:
+            for _ in range(_ATTEMPTS - 1):
+                if isinstance(answer, Rejection):
+                    answer = await self._ask(articles)
         if not isinstance(answer, Rejection):
             return [*answer]
         if len(articles) == 1:
@@ -86,13 +105,33 @@ class ExtractorProcess:
         return await self.extract(articles[:middle]) + await self.extract(articles[middle:])
 
     async def _ask(self, articles: Sequence[Article]) -> list[Extraction] | Rejection:
+        seconds = self._deadline(articles)
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            self._process.kill()
+
+        # From a thread of its own: a child that hangs may not even take the articles.
+        alarm = threading.Timer(seconds, kill)
+        alarm.start()
+        self._health.extraction_ends = time.monotonic() + seconds
         try:
             return await asyncio.to_thread(self._exchange, articles)
         except (EOFError, OSError):
-            death = f"its process {await self._ending()}"
+            ending = await self._ending()
+        finally:
+            alarm.cancel()
+            self._health.extraction_ends = math.inf
+        death = f"no answer within {seconds:.0f} s" if late.is_set() else f"its process {ending}"
         logger.error("the extractor is replaced: %s", death)
         await self._replace()
         return Rejection(stage=Stage.EXTRACT, exception="ExtractorDied", message=death)
+
+    def _deadline(self, articles: Sequence[Article]) -> float:
+        """Seconds that these articles may take."""
+        chars = sum(len(article.body) for article in articles)
+        return self._deadline_seconds * max(_LEAST_SHARE, chars / _DEADLINE_CHARS)
 
     def _exchange(self, articles: Sequence[Article]) -> list[Extraction] | Rejection:
         self._connection.send(articles)
@@ -132,6 +171,7 @@ def _serve(connection: Connection, model_dir: Path, parent: int) -> None:
     """The child: answer until the pipe ends."""
     if not tie_to(parent):
         return
+    Path("/proc/self/oom_score_adj").write_bytes(_FIRST_VICTIM)
     # The parent drains when it is told to stop, and needs its child for that; it ends the child itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -1,20 +1,9 @@
 """What Prometheus scrapes of the processor."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from services.taxonomy import load_taxonomy
 
-from .errors import StartError
 from .rejection import Stage
 
 # A second series for each counter, which nobody reads.
@@ -72,6 +61,14 @@ class Metrics:
         self.extractor_restarts = Counter(
             "tidings_extractor_restarts_total", "Extractor processes that died and were replaced", registry=registry
         )
+        self.kafka_refusals = Counter(
+            "tidings_kafka_refusals_total",
+            "Records that Kafka did not take, each time that one was sent",
+            registry=registry,
+        )
+        self.waiting_for_kafka = Gauge(
+            "tidings_waiting_for_kafka", "1 while records are sent again that Kafka has not taken", registry=registry
+        )
         self.model_info = Gauge(
             "tidings_model_info",
             "The model that extracts",
@@ -84,25 +81,3 @@ class Metrics:
         self.consumer_lag = Gauge(
             "tidings_consumer_lag", "Records behind the end of a partition", ["partition"], registry=registry
         )
-
-
-@contextmanager
-def served(registry: CollectorRegistry, *, host: str, port: int) -> Iterator[None]:
-    """Serve the registry at http://host:port/metrics, from a thread of its own.
-
-    Raises:
-        StartError: the address cannot be listened on.
-    """
-    try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        raise StartError(
-            f"metrics cannot be served on {host}:{port} ({error.strerror or error}). Stop what uses that port, or set "
-            "TIDINGS_METRICS_PORT to another one (TIDINGS_METRICS_HOST for the address)."
-        ) from error
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -12,6 +12,8 @@ from services.clients.topics import EVENTS_TOPIC
 from services.contracts import Event
 from services.contracts.headers import EVENT_TYPE, Headers, cloud_event_headers
 
+from .metrics import Metrics
+
 logger = logging.getLogger(__name__)
 
 _SOURCE = "tidings/processor"  # the CloudEvents `source`
@@ -38,14 +40,15 @@ def event_record(event: Event) -> Record:
     return Record(topic=EVENTS_TOPIC, key=event.article_id.encode(), value=msgspec.json.encode(event), headers=headers)
 
 
-async def publish(producer: ProducerT, records: Sequence[Record]) -> None:
+async def publish(producer: ProducerT, records: Sequence[Record], metrics: Metrics) -> None:
     """Return once Kafka has confirmed all records. While it refuses some or is away: wait, and send those again."""
     for first in range(0, len(records), _UNCONFIRMED_RECORDS):
-        await _confirm(producer, records[first : first + _UNCONFIRMED_RECORDS])
+        await _confirm(producer, records[first : first + _UNCONFIRMED_RECORDS], metrics)
 
 
-async def _confirm(producer: ProducerT, records: Sequence[Record]) -> None:
+async def _confirm(producer: ProducerT, records: Sequence[Record], metrics: Metrics) -> None:
     wait = _FIRST_WAIT_SECONDS
+    reason = ""
     while records:
         outcomes = await asyncio.gather(*(_send(producer, record) for record in records), return_exceptions=True)
         refused = [
@@ -53,18 +56,25 @@ async def _confirm(producer: ProducerT, records: Sequence[Record]) -> None:
             for record, outcome in zip(records, outcomes, strict=True)
             if isinstance(outcome, BaseException)
         ]
-        if not refused:
-            return
-        logger.warning(
-            "Kafka has not taken %d of %d records (%r); trying again in %.1f s",
-            len(refused),
-            len(records),
-            refused[0][1],
-            wait,
-        )
         records = [record for record, _ in refused]
+        if not refused:
+            break
+        metrics.kafka_refusals.inc(len(refused))
+        metrics.waiting_for_kafka.set(1)
+        if (newest := repr(refused[0][1])) != reason:  # once for each reason, not for each attempt
+            reason = newest
+            logger.warning(
+                "Kafka has not taken %d of %d records (%s); they are sent again until it does, at most %.0f s apart",
+                len(refused),
+                len(outcomes),
+                reason,
+                _LONGEST_WAIT_SECONDS,
+            )
         await asyncio.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+    if reason:
+        metrics.waiting_for_kafka.set(0)
+        logger.info("Kafka has taken them")
 
 
 async def _send(producer: ProducerT, record: Record) -> None:
