@@ -243,10 +243,11 @@ def replay(
     from services.clients.kafka import KafkaUnavailableError
     from services.console.errors import ConsoleError
     from services.console.replay import replay
+    from services.console.replay_report import show_replay
     from services.processor.errors import StartError
 
     with _explained(ConsoleError, KafkaUnavailableError, StartError):
-        replay(settings, since=since, until=until, as_json=as_json)
+        show_replay(replay(settings, since=since, until=until), as_json=as_json)
 
 
 def main() -> None:
