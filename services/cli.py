@@ -3,13 +3,17 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
 from services.logs import configure_logging
+from services.processor.rejection import Stage
 from services.settings import Settings, variable
+
+if TYPE_CHECKING:
+    from services.console.dead_letters import Choice
 
 app = typer.Typer(
     help="News articles in, structured events out, over Kafka.",
@@ -18,7 +22,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+dlq = typer.Typer(help="Dead letters: show them, publish them again, mark them as done.", no_args_is_help=True)
+app.add_typer(dlq, name="dlq")
+
 AsJson = Annotated[bool, typer.Option("--json", help="JSON Lines instead of a table.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="As `tidings dlq ls` shows them.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Only letters whose error has this in its text.")]
+InStage = Annotated[Stage | None, typer.Option(help="Only letters that failed at this step.")]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only letters as late: ISO 8601, or so long ago (2h).")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only earlier letters.")]
+AllLetters = Annotated[bool, typer.Option("--all-letters", help="All that are open.")]
 
 
 @app.command()
@@ -128,6 +141,115 @@ def doctor() -> None:
     raise typer.Exit(doctor(_settings()))
 
 
+@dlq.command("ls")
+def dlq_ls(
+    *,
+    reason: Reason = None,
+    stage: InStage = None,
+    since: Since = None,
+    until: Until = None,
+    done_too: Annotated[bool, typer.Option("--all", help="Those that were retried or dropped, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the dead letters that are open, newest last."""
+    settings = _settings()
+
+    from services.console.dead_letters import letters
+    from services.console.letters import show_letters
+
+    with _dead_letters_explained():
+        chosen = _choice(reason=reason, stage=stage, since=since, until=until)
+        show_letters(letters(settings.bootstrap_servers, chosen, done_too=done_too), as_json=as_json)
+
+
+@dlq.command("show")
+def dlq_show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `tidings dlq ls` shows it.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The bytes of the value, and nothing else.")] = False,
+) -> None:
+    """Show all of one dead letter."""
+    settings = _settings()
+
+    from services.console.dead_letters import open_letter
+    from services.console.letters import show_letter, write_value
+
+    with _dead_letters_explained():
+        letter, headers, value = open_letter(settings.bootstrap_servers, letter_id)
+        if raw:
+            write_value(letter, value)
+        else:
+            show_letter(letter, headers, value, as_json=as_json)
+
+
+@dlq.command("retry")
+def dlq_retry(
+    ids: Ids = None,
+    *,
+    reason: Reason = None,
+    stage: InStage = None,
+    since: Since = None,
+    until: Until = None,
+    all_letters: AllLetters = False,
+) -> None:
+    """Publish dead letters again where they came from; print at the end how many, as a line of JSON."""
+    settings = _settings()
+
+    import msgspec
+
+    from services.console.dead_letters import retry
+
+    with _dead_letters_explained():
+        chosen = _choice(ids, reason=reason, stage=stage, since=since, until=until, all_letters=all_letters)
+        outcome = retry(settings.bootstrap_servers, chosen)
+    print(msgspec.json.encode(outcome).decode())
+    raise typer.Exit(1 if outcome.refused else 0)
+
+
+@dlq.command("drop")
+def dlq_drop(
+    ids: Ids = None,
+    *,
+    reason: Reason = None,
+    stage: InStage = None,
+    since: Since = None,
+    until: Until = None,
+    all_letters: AllLetters = False,
+) -> None:
+    """Mark dead letters as done; print at the end how many, as a line of JSON."""
+    settings = _settings()
+
+    import msgspec
+
+    from services.console.dead_letters import drop
+
+    with _dead_letters_explained():
+        chosen = _choice(ids, reason=reason, stage=stage, since=since, until=until, all_letters=all_letters)
+        outcome = drop(settings.bootstrap_servers, chosen)
+    print(msgspec.json.encode(outcome).decode())
+
+
+@app.command()
+def replay(
+    *,
+    since: Annotated[str, typer.Option("--from", metavar="TIME", help="ISO 8601, or so long ago (2h).")],
+    until: Annotated[str, typer.Option("--to", metavar="TIME", help="Before this time; the same forms.")],
+    as_json: AsJson = False,
+) -> None:
+    """Extract the articles of a time again, and show where their events differ from those that were published."""
+    settings = _settings()
+
+    from services.clients.kafka import KafkaUnavailableError
+    from services.console.errors import ConsoleError
+    from services.console.replay import replay
+    from services.console.replay_report import show_replay
+    from services.processor.errors import StartError
+
+    with _explained(ConsoleError, KafkaUnavailableError, StartError):
+        show_replay(replay(settings, since=since, until=until), as_json=as_json)
+
+
 def main() -> None:
     """Run the command that the arguments name."""
     # A terminal that cannot show a letter shows a question mark instead of ending the command.
@@ -158,6 +280,23 @@ def _explained(*expected: type[Exception]) -> Iterator[None]:
     except expected as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
+
+
+@contextmanager
+def _dead_letters_explained() -> Iterator[None]:
+    from services.clients.kafka import KafkaUnavailableError
+    from services.console.errors import ConsoleError
+
+    with _explained(ConsoleError, KafkaUnavailableError):
+        yield
+
+
+def _choice(
+    ids: list[str] | None = None, *, stage: Stage | None, all_letters: bool = False, **filters: str | None
+) -> "Choice":
+    from services.console.dead_letters import Choice
+
+    return Choice(ids=ids or (), stage=stage and stage.value, all_letters=all_letters, **filters)
 
 
 if __name__ == "__main__":

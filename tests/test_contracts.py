@@ -20,6 +20,7 @@ from services.contracts.headers import (
     EVENT_TYPE,
     cloud_event_headers,
     dead_letter_headers,
+    resolution_headers,
 )
 from services.contracts.schemas import SCHEMAS, article_schema
 
@@ -35,9 +36,8 @@ def resolved(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def required_headers(channel: str) -> set[str]:
-    (message,) = ASYNCAPI["channels"][channel]["messages"].values()
-    headers = resolved(message)["headers"]
+def required_headers(channel: str, message: str) -> set[str]:
+    headers = resolved(ASYNCAPI["channels"][channel]["messages"][message])["headers"]
     return {name for part in headers.get("allOf", [headers]) for name in resolved(part).get("required", ())}
 
 
@@ -103,10 +103,14 @@ def test_the_asyncapi_document_has_our_topics_with_their_limits() -> None:
 
 def test_the_asyncapi_document_names_the_headers_that_we_write() -> None:
     ours = dict(cloud_event_headers(event_id="1", event_type=EVENT_TYPE, source="x")).keys()
-    assert required_headers("articles") == required_headers("events") == set(ours)
-    context = dead_letter_headers(topic=ARTICLES_TOPIC, partition=0, offset=0, stage="read", exception="E", message="m")
+    assert required_headers("articles", "article") == required_headers("events", "event") == set(ours)
+    context = dead_letter_headers(
+        topic=ARTICLES_TOPIC, partition=0, offset=0, stage="read", exception="E", message="m", attempt=1
+    )
     assert ASYNCAPI["channels"]["deadLetters"]["address"] == DEAD_LETTER_TOPIC
-    assert required_headers("deadLetters") == {name for name, _ in context}
+    assert required_headers("deadLetters", "deadLetter") == {name for name, _ in context}
+    resolution = resolution_headers(partition=0, offset=0, action="drop")
+    assert required_headers("deadLetters", "resolution") == {name for name, _ in resolution}
 
 
 def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:

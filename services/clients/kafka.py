@@ -3,14 +3,14 @@
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.errors import Cancelled, RetriableError, TopicAlreadyExistsError, for_code
 
-from .topics import MAX_RECORD_BYTES, TOPICS
+from .topics import MAX_RECORD_BYTES, TOPICS, TopicSpec
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,10 @@ def reachable_kafka(bootstrap_servers: str, *, seconds: float = CONNECT_SECONDS)
         raise _unavailable(bootstrap_servers, error) from error
 
 
-def create_topics(bootstrap_servers: str, *, partitions: int, replication_factor: int = -1) -> None:
-    """Create those of our topics that are missing and wait until all have leaders. Existing ones are left as they are.
+def create_topics(
+    bootstrap_servers: str, *, partitions: int, replication_factor: int = -1, topics: Sequence[TopicSpec] = TOPICS
+) -> None:
+    """Create those of the topics that are missing and wait until all have leaders. Existing ones are left as they are.
 
     `replication_factor` -1 is the cluster's own default.
 
@@ -110,7 +112,7 @@ def create_topics(bootstrap_servers: str, *, partitions: int, replication_factor
                 "replication_factor": replication_factor,
                 "configs": topic.config(),
             }
-            for topic in TOPICS
+            for topic in topics
             if topic.name not in existing
         }
         if missing:
@@ -121,7 +123,7 @@ def create_topics(bootstrap_servers: str, *, partitions: int, replication_factor
                 if topic["error_code"] and error is not TopicAlreadyExistsError:
                     raise error(f"topic {topic['name']}: {topic['error_message']}")
             logger.info("created topics %s", ", ".join(missing))
-        admin.wait_for_topics([topic.name for topic in TOPICS])
+        admin.wait_for_topics([topic.name for topic in topics])
 
 
 def _await_connection(bootstrap_servers: str, seconds: float) -> None:

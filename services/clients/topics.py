@@ -1,10 +1,12 @@
-"""The three topics: names, limits, retention. Stated here once, for producer, processor, tail and broker alike."""
+"""The topics: names, limits, retention. Stated here once, for producer, processor, console and broker alike."""
 
 from dataclasses import dataclass
 
 ARTICLES_TOPIC = "news.articles.v1"
 EVENTS_TOPIC = "news.events.v1"
 DEAD_LETTER_TOPIC = "news.articles.dlq.v1"
+# What `tidings replay` finds: events beside those of the events topic, for comparison.
+SHADOW_EVENTS_TOPIC = "news.events.v1.shadow"
 
 # An article as JSON. A book of 300 pages is about 1 MB; four times that is room for scripts of three bytes a letter.
 MAX_ARTICLE_BYTES = 4 * 1024 * 1024
@@ -37,3 +39,5 @@ TOPICS = (
     TopicSpec(name=EVENTS_TOPIC, max_message_bytes=MAX_RECORD_BYTES, retention_ms=90 * _DAY_MS),
     TopicSpec(name=DEAD_LETTER_TOPIC, max_message_bytes=MAX_RECORD_BYTES, retention_ms=90 * _DAY_MS),
 )
+# Only who replays needs it, and creates it: the limits are those of the events topic.
+SHADOW_TOPICS = (TopicSpec(name=SHADOW_EVENTS_TOPIC, max_message_bytes=MAX_RECORD_BYTES, retention_ms=90 * _DAY_MS),)
