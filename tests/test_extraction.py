@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from services.contracts import Article
 from services.extractor.mention import Extraction
 from services.processor.extraction import ExtractorProcess
-from services.processor.health import Health
 from services.processor.rejection import Rejection, Stage
 from services.settings import Settings
 
@@ -27,7 +26,6 @@ class Poisoned(ExtractorProcess):
         super().__init__(
             Settings().model_dir,
             deadline_seconds=DEADLINE_SECONDS,
-            health=Health(stuck_seconds=1),
             on_restart=self.count_restart,
         )
 

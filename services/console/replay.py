@@ -81,7 +81,9 @@ def replay(settings: Settings, *, since: str, until: str) -> Iterator[Difference
     create_topics(kafka, partitions=settings.partitions, topics=SHADOW_TOPICS)
     with (
         asyncio.Runner() as runner,
-        ExtractorProcess(settings.model_dir, on_restart=lambda: None) as extractor,
+        ExtractorProcess(
+            settings.model_dir, deadline_seconds=settings.extraction_seconds, on_restart=lambda: None
+        ) as extractor,
         reader(kafka) as consumer,
         KafkaProducer(**producer_options(kafka)) as producer,
     ):

@@ -119,9 +119,9 @@ async def _run(settings: Settings, datadir: str, metrics: Metrics, health: Healt
     with ExtractorProcess(
         settings.model_dir,
         deadline_seconds=settings.extraction_seconds,
-        health=health,
         on_restart=metrics.extractor_restarts.inc,
     ) as extractor:
+        health.overdue_at = lambda: extractor.overdue_at
         # The model comes first: partitions are not held by a processor that cannot read yet.
         await _until(stop, extractor.load())
         if stop.is_set():

@@ -24,7 +24,6 @@ from services.extractor.mention import Extraction, ModelIdentity
 from services.tether import tie_to
 
 from .errors import StartError
-from .health import Health
 from .rejection import Rejection, Stage
 
 logger = logging.getLogger(__name__)
@@ -51,12 +50,12 @@ class ExtractorProcess:
 
     model: ModelIdentity
 
-    def __init__(
-        self, model_dir: Path, *, deadline_seconds: float, health: Health, on_restart: Callable[[], None]
-    ) -> None:
+    overdue_at = math.inf
+    """When the extraction at hand is overdue, on the monotonic clock; infinite between extractions."""
+
+    def __init__(self, model_dir: Path, *, deadline_seconds: float, on_restart: Callable[[], None]) -> None:
         self._model_dir = model_dir
         self._deadline_seconds = deadline_seconds
-        self._health = health
         self._on_restart = on_restart
 
     def __enter__(self) -> Self:
@@ -115,14 +114,14 @@ class ExtractorProcess:
         # From a thread of its own: a child that hangs may not even take the articles.
         alarm = threading.Timer(seconds, kill)
         alarm.start()
-        self._health.extraction_ends = time.monotonic() + seconds
+        self.overdue_at = time.monotonic() + seconds
         try:
             return await asyncio.to_thread(self._exchange, articles)
         except (EOFError, OSError):
             ending = await self._ending()
         finally:
             alarm.cancel()
-            self._health.extraction_ends = math.inf
+            self.overdue_at = math.inf
         death = f"no answer within {seconds:.0f} s" if late.is_set() else f"its process {ending}"
         logger.error("the extractor is replaced: %s", death)
         await self._replace()

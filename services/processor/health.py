@@ -11,7 +11,7 @@ Each answers 200, or 503 with the reason in a line.
 import asyncio
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
@@ -33,8 +33,8 @@ class Health:
     def __init__(self, *, stuck_seconds: float) -> None:
         self._stuck_seconds = stuck_seconds
         self._last_beat = time.monotonic()
-        self.extraction_ends = math.inf
-        """When the extraction at hand is overdue, on the monotonic clock; infinite between extractions."""
+        self.overdue_at: Callable[[], float] = lambda: math.inf
+        """When the extraction at hand is overdue, on the monotonic clock."""
         self.model_loaded = False
         self.joined = False
         self.stopping = False
@@ -60,7 +60,7 @@ class Health:
         now = time.monotonic()
         if now - self._last_beat > self._stuck_seconds:
             return f"the event loop has stood still for {now - self._last_beat:.0f} s"
-        if now > self.extraction_ends + self._stuck_seconds:
+        if now > self.overdue_at() + self._stuck_seconds:
             return "an extraction has outlived its deadline"
         return None
 
