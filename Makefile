@@ -1,5 +1,6 @@
 # make run     sets up .venv on the first call (some minutes), then starts everything; ARGS="--once --json", ARGS=--replay
 # make test    the same with the tools for development, then every check
+# make chaos   kills the processor and Kafka again and again, and counts what is lost: half an hour
 # make clean   removes the data folder: Kafka's data and the logs
 # PYTHON=…     names the interpreter that .venv is made with
 #
@@ -10,7 +11,7 @@ ARGS ?=
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test clean
+.PHONY: run test chaos clean
 
 run: .venv/run.stamp
 	@exec $(BIN)/tidings up $(ARGS)
@@ -20,6 +21,9 @@ test: .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+chaos: .venv/dev.stamp
+	$(BIN)/python -m tests.chaos
 
 clean:
 	rm -rf data

@@ -19,8 +19,8 @@ from services.console.reading import bounds, reader, records
 from services.contracts.headers import Headers, dead_letter_headers
 
 from .conftest import PATIENCE_SECONDS, ReadTopic
+from .running import Running, group_at_the_end, send
 from .test_cli import COMMAND, error_of, tidings
-from .test_processor import Running, group_at_the_end, send
 
 OWN: Headers = [("seen", b"1"), ("seen", b"2"), ("raw", b"\xff\x00"), ("", b""), ("seen", b"1")]
 BYTES = b'{"id": "x", "text": "\xff\xfe"}'
