@@ -15,6 +15,7 @@ from services.clients.kafka import create_topics, producer_options
 from services.clients.topics import ARTICLES_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC, MAX_ARTICLE_BYTES
 from services.contracts import Article, Event, event_id
 from services.contracts.headers import Headers
+from services.processor.attempts import MOST_DEATHS
 
 from .conftest import PATIENCE_SECONDS, ReadTopic
 from .running import Running, committed, events_by_article, group_at_the_end, send, wait_until
@@ -323,3 +324,46 @@ def test_without_kafka_a_processor_is_alive_and_past_its_deadline_ends_without_a
         assert second.stop() == 0
         found = events_by_article(broker.bootstrap_servers)
         assert len(found) == BACKLOG
+
+
+# No article is known that ends the processor itself; this one would.
+FATAL = """
+import os
+from services.processor import app
+from services.settings import Settings
+read = app.read
+app.read = lambda value: os._exit(9) if b"fatal" in value else read(value)
+raise SystemExit(app.run_processor(Settings()))
+"""
+
+
+def test_an_article_that_kills_processors_is_set_aside_in_the_end(
+    kafka: str, tmp_path: Path, read_topic: ReadTopic
+) -> None:
+    group = group_at_the_end(kafka)
+    key = f"fatal-{uuid.uuid4()}"
+    others = [f"{key}-{number}" for number in range(3)]
+    for other in others[:2]:
+        send(kafka, key, msgspec.json.encode(Article(id=other, text=ATTACK)))
+    send(kafka, key, msgspec.json.encode(Article(id=key, text=f"A fatal text. {ATTACK}")))
+    send(kafka, key, msgspec.json.encode(Article(id=others[2], text=ATTACK)))
+    ends = 0
+    while True:
+        running = Running(kafka, group, tmp_path / "log", program=("-c", FATAL))
+        wait_until(
+            lambda running=running: running.process.poll() is not None or len(events_of(kafka, others)) == 3,
+            "it ends or all others are done",
+        )
+        if running.process.poll() is None:
+            break
+        assert running.process.returncode == 9
+        ends += 1
+        assert ends <= MOST_DEATHS + 3  # and once in a batch that begins with each record before it, at most
+    (letter,) = read_topic(DEAD_LETTER_TOPIC, key, at_least=1)
+    assert dict(letter.headers)["__streams.errors.exception"] == b"ProcessorDied"
+    assert running.stop() == 0
+
+
+def events_of(kafka: str, articles: Iterable[str]) -> set[str]:
+    """Those of the articles that have events."""
+    return events_by_article(kafka).keys() & set(articles)

@@ -3,7 +3,8 @@
 The walk of a batch, in this order and no other:
 
 1. Take records off the articles topic, with `noack_take`: Faust acknowledges nothing by itself.
-2. Read each: an article, a reason to skip it, or a rejection.
+2. Count the attempt, in Kafka: what processors die of is set aside in the end. Then read each record: an article, a
+   reason to skip it, or a rejection.
 3. Extract the articles in the child process.
 4. Assemble the events.
 5. Publish the events, and the dead letters of what was rejected, and wait until Kafka has confirmed every one of them,
@@ -42,6 +43,7 @@ from services.contracts import Article, Event
 from services.settings import Settings
 
 from .assemble import assemble
+from .attempts import MOST_DEATHS, Attempts
 from .dead_letters import dead_letter
 from .errors import StartError
 from .extraction import ExtractorProcess
@@ -183,7 +185,7 @@ def create_app(
         producer_request_timeout=_SEND_SECONDS,
     )
     articles = app.topic(ARTICLES_TOPIC, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-    processor = Processor(app, extractor, metrics)
+    processor = Processor(app, extractor, metrics, bootstrap_servers=settings.bootstrap_servers)
 
     @app.agent(articles, name="processor", concurrency=1)
     async def process(values: StreamT[bytes]) -> None:
@@ -205,7 +207,7 @@ def create_app(
 
     @app.on_partitions_revoked.connect
     async def forget(*_: object, **__: object) -> None:
-        processor.committed.clear()
+        processor.forget()
 
     return app
 
@@ -213,35 +215,56 @@ def create_app(
 class Processor:
     """The walk. `committed` is, by partition of this process, the offset that the group goes on from."""
 
-    def __init__(self, app: faust.App, extractor: ExtractorProcess, metrics: Metrics) -> None:
+    def __init__(
+        self, app: faust.App, extractor: ExtractorProcess, metrics: Metrics, *, bootstrap_servers: str
+    ) -> None:
         self._app = app
+        self._attempts = Attempts(app, bootstrap_servers)
         self._extractor = extractor
         self._metrics = metrics
         self.committed: dict[TP, int] = {}
 
+    def forget(self) -> None:
+        """The partitions are others' now, or will be had anew."""
+        self.committed.clear()
+        self._attempts.forget()
+
     async def process(self, stream: faust.Stream[EventT[bytes]], events: Sequence[EventT[bytes]]) -> None:
-        """Steps 2 to 7, for a few records at a time."""
+        """Steps 2 to 7, for a few records at a time; for one at a time where a processor has died before."""
         self._metrics.articles_in_flight.inc(len(events))
         for event in events:
             self.committed.setdefault(event.message.tp, event.message.offset)
-        for step in _steps(events):
-            results = await self._results([event.message.value for event in step])
-            records = []
-            for event, result in zip(step, results, strict=True):
-                if isinstance(result, Rejection):
-                    message = event.message
-                    logger.warning(
-                        "dead letter: partition %d, offset %d: %s", message.partition, message.offset, result
-                    )
-                    records.append(dead_letter(message, result))
-                elif not isinstance(result, Skip):
-                    records.extend(map(event_record, result))
-            await publish(self._app.producer, records, self._metrics)
-            for event in step:
-                await stream.ack(event)  # does not give way to another task
-            await self._app.consumer.commit()
-            self._count(step, results)
-            await self.report_lag()
+        for records in _steps(events):
+            died = await self._attempts.deaths(event.message for event in records)
+            for step in ([event] for event in records) if died else (records,):
+                await self._walk(stream, step)
+
+    async def _walk(self, stream: faust.Stream[EventT[bytes]], step: Sequence[EventT[bytes]]) -> None:
+        messages = [event.message for event in step]
+        results: list[list[Event] | Skip | Rejection]
+        died = await self._attempts.deaths(messages)
+        if died >= MOST_DEATHS:  # then it is one record
+            message = f"{died} processors died of it"
+            results = [Rejection(stage=Stage.READ, exception="ProcessorDied", message=message)]
+        else:
+            await self._attempts.begin(messages)
+            results = await self._results([message.value for message in messages])
+            if died:
+                await self._attempts.survived(messages)
+        records = []
+        for event, result in zip(step, results, strict=True):
+            if isinstance(result, Rejection):
+                tp, offset = event.message.tp, event.message.offset
+                logger.warning("dead letter: partition %d, offset %d: %s", tp.partition, offset, result)
+                records.append(dead_letter(event.message, result))
+            elif not isinstance(result, Skip):
+                records.extend(map(event_record, result))
+        await publish(self._app.producer, records, self._metrics)
+        for event in step:
+            await stream.ack(event)  # does not give way to another task
+        await self._app.consumer.commit()
+        self._count(step, results)
+        await self.report_lag()
 
     async def _results(self, values: Sequence[bytes | None]) -> list[list[Event] | Skip | Rejection]:
         """What becomes of each record: its events, a reason to skip it, or a rejection."""
