@@ -162,10 +162,9 @@ def create_app(settings: Settings, datadir: str, extractor: ExtractorProcess, me
             # A defect of ours. Left alone, Faust would start the agent again and go on after the batch at hand.
             await app.crash(error)
         except asyncio.CancelledError:
-            # The same, unless it is the app that stops: Faust would even commit over a batch of one.
+            # Not passed on: Faust would start the agent again, here too, and even commit over a batch of one.
             if not app.should_stop:
                 await app.crash(RuntimeError("the walk was cancelled"))
-            raise
 
     app.timer(interval=_LAG_SECONDS)(processor.report_lag)
 
