@@ -198,6 +198,10 @@ def create_app(
         except Exception as error:
             # A defect of ours. Left alone, Faust would start the agent again and go on after the batch at hand.
             await app.crash(error)
+        except asyncio.CancelledError:
+            # Not passed on: Faust would start the agent again, here too, and even commit over a batch of one.
+            if not app.should_stop:
+                await app.crash(RuntimeError("the walk was cancelled"))
 
     app.timer(interval=_LAG_SECONDS)(processor.report_lag)
 
