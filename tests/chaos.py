@@ -43,6 +43,8 @@ class Report:
     """What was done, and what became of it."""
 
     kills: int = 0
+    in_mid_batch: int = 0
+    """Kills that met a processor with articles at hand."""
     outages: int = 0
     bad_inputs: int = 0
     dead_letters: int = 0
@@ -57,6 +59,7 @@ class Report:
     def table(self) -> str:
         rows = {
             "kills": self.kills,
+            "in mid-batch": self.in_mid_batch,
             "outages of Kafka": self.outages,
             "bad inputs": self.bad_inputs,
             "dead letters": self.dead_letters,
@@ -107,6 +110,7 @@ class Chaos:
         self._kill(second)
 
     def _kill(self, running: Running) -> None:
+        self.report.in_mid_batch += running.metric("tidings_articles_in_flight") > 0
         running.kill()
         self.report.kills += 1
 

@@ -8,11 +8,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Self, cast
 
 import faust
 import msgspec
 import pytest
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import Fetcher
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
@@ -30,17 +32,20 @@ from services.extractor.mention import Extraction, Mention, ModelIdentity
 from services.processor.app import create_app
 from services.processor.assemble import assemble
 from services.processor.extraction import ExtractorProcess
+from services.processor.health import Health
 from services.processor.metrics import Metrics
 from services.processor.publish import event_record, publish
 from services.processor.rejection import Rejection, Stage
 from services.settings import Settings
 
 from .conftest import PATIENCE_SECONDS
-from .test_processor import committed, group_at_the_end
+from .running import committed, group_at_the_end
 
 Walk = Callable[[faust.Stream[Any]], Awaitable[None]]
 
 MODEL = ModelIdentity(name="stand-in", revision="r", taxonomy_version="1.2")
+METRICS = Metrics(CollectorRegistry())
+HEALTH = Health(stuck_seconds=PATIENCE_SECONDS)
 BATCH = 4
 
 ARTICLE, BOOK, BROKEN, REJECTED, EMPTY = "article", "book", "broken", "rejected", "empty"
@@ -171,6 +176,7 @@ class HeldConsumer(Consumer):
     def __init__(self, app: faust.App, outside: Outside, deliver: Callable[[ConsumerMessage], Awaitable[None]]) -> None:
         super().__init__(app.transport, deliver, app._on_partitions_revoked, app._on_partitions_assigned)
         self._outside = outside
+        self._thread = self
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         return dict(self._outside.committed)
@@ -192,6 +198,22 @@ class HeldConsumer(Consumer):
         self._outside.commit(offsets)
         return True
 
+    # What our counting of attempts asks of the thread in which Faust keeps aiokafka's consumer.
+
+    def _ensure_consumer(self) -> SimpleNamespace:
+        return SimpleNamespace(
+            commit=self._commit_places, _coordinator=SimpleNamespace(fetch_committed_offsets=self._fetch_places)
+        )
+
+    async def call_thread(self, method: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        return await method(*args)
+
+    async def _commit_places(self, places: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        self._outside.commit({TP(*partition): place.offset for partition, place in places.items()})
+
+    async def _fetch_places(self, _: object) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {}
+
     def assignment(self) -> set[TP]:
         return set(self._outside.committed)
 
@@ -205,9 +227,7 @@ class Life:
     def __init__(self, outside: Outside, walk: Callable[[faust.App, ExtractorProcess], Walk] | None = None) -> None:
         extractor = HeldExtractor(outside)
         self.outside = outside
-        self.app = create_app(
-            Settings(batch_articles=BATCH, batch_wait_seconds=0.001), "", extractor, Metrics(CollectorRegistry())
-        )
+        self.app = create_app(Settings(batch_articles=BATCH, batch_wait_seconds=0.001), "", extractor, METRICS, HEALTH)
         self.app.producer = HeldProducer(outside)
         self.app.consumer = self.consumer = HeldConsumer(self.app, outside, self._deliver)
         self.app.topics._acking_topics.add(ARTICLES_TOPIC)  # as if subscribed
@@ -358,7 +378,7 @@ def by_take(app: faust.App, extractor: ExtractorProcess) -> Walk:
             articles = [msgspec.json.decode(value, type=Article) for value in values]
             extractions = cast(list[Extraction], await extractor.extract(articles))
             for article, extraction in zip(articles, extractions, strict=True):
-                await publish(app.producer, list(map(event_record, assemble(article, extraction, MODEL))))
+                await publish(app.producer, list(map(event_record, assemble(article, extraction, MODEL))), METRICS)
 
     return walk
 
@@ -370,7 +390,7 @@ def each_for_itself(app: faust.App, extractor: ExtractorProcess) -> Walk:
         async def one(event: faust.Event) -> None:
             article = msgspec.json.decode(event.value, type=Article)
             (extraction,) = cast(list[Extraction], await extractor.extract([article]))
-            await publish(app.producer, list(map(event_record, assemble(article, extraction, MODEL))))
+            await publish(app.producer, list(map(event_record, assemble(article, extraction, MODEL))), METRICS)
             await stream.ack(event)
 
         async for events in stream.noack_take(BATCH, within=0.001):
@@ -465,7 +485,7 @@ def test_kafka_is_told_of_nothing_unfinished_when_it_ends_in_mid_batch(
 
     async def scenario() -> None:
         options = Settings(kafka_bootstrap_servers=kafka, consumer_group=group, batch_articles=BATCH)
-        app = create_app(options, str(tmp_path), extractor, Metrics(CollectorRegistry()))
+        app = create_app(options, str(tmp_path), extractor, METRICS, HEALTH)
         if walk:
             app.agents["processor"].fun = walk(app, extractor)
         await app.start()

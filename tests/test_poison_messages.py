@@ -23,7 +23,7 @@ from services.processor.publish import event_record
 from services.processor.rejection import Rejection
 
 from .conftest import PATIENCE_SECONDS
-from .test_processor import Running, partitions_of, wait_until
+from .running import Running, partitions_of, wait_until
 
 MODEL = ModelIdentity(name="m", revision="r", taxonomy_version="1.2")
 EXAMPLES = 12_000  # some of them alike

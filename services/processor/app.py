@@ -185,7 +185,7 @@ def create_app(
         producer_request_timeout=_SEND_SECONDS,
     )
     articles = app.topic(ARTICLES_TOPIC, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-    processor = Processor(app, extractor, metrics, bootstrap_servers=settings.bootstrap_servers)
+    processor = Processor(app, extractor, metrics)
 
     @app.agent(articles, name="processor", concurrency=1)
     async def process(values: StreamT[bytes]) -> None:
@@ -219,11 +219,9 @@ def create_app(
 class Processor:
     """The walk. `committed` is, by partition of this process, the offset that the group goes on from."""
 
-    def __init__(
-        self, app: faust.App, extractor: ExtractorProcess, metrics: Metrics, *, bootstrap_servers: str
-    ) -> None:
+    def __init__(self, app: faust.App, extractor: ExtractorProcess, metrics: Metrics) -> None:
         self._app = app
-        self._attempts = Attempts(app, bootstrap_servers)
+        self._attempts = Attempts(app)
         self._extractor = extractor
         self._metrics = metrics
         self.committed: dict[TP, int] = {}

@@ -6,7 +6,6 @@ done record by record, each with a count of its own: the one at fault is found, 
 letter.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any, cast
@@ -15,25 +14,19 @@ import faust
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP, Message
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError as AdminError
-
-from services.clients.kafka import client_options
 
 logger = logging.getLogger(__name__)
 
 # A person who kills a processor twice in a row can hit the same record by chance; four times, hardly.
 MOST_DEATHS = 4
 _PREFIX = "begun="
-_RETRY_SECONDS = 2.0
 
 
 class Attempts:
     """The counts of the partitions that this process has."""
 
-    def __init__(self, app: faust.App, bootstrap_servers: str) -> None:
+    def __init__(self, app: faust.App) -> None:
         self._app = app
-        self._bootstrap_servers = bootstrap_servers
         self._begun: dict[TP, tuple[int, int]] = {}
 
     def forget(self) -> None:
@@ -44,7 +37,7 @@ class Attempts:
         """How many processors at most have died of these records, told by the first of each partition."""
         firsts = _firsts(messages)
         if not self._begun.keys() >= firsts.keys():
-            self._begun = dict.fromkeys(firsts, (-1, 0)) | await self._read() | self._begun
+            self._begun = dict.fromkeys(firsts, (-1, 0)) | await self._read(firsts) | self._begun
         return max(self._count(partition, offset) for partition, offset in firsts.items())
 
     async def begin(self, messages: Iterable[Message]) -> None:
@@ -60,38 +53,33 @@ class Attempts:
         begun, count = self._begun.get(partition, (-1, 0))
         return count if begun == offset else 0
 
-    async def _read(self) -> dict[TP, tuple[int, int]]:
-        while True:
-            try:
-                committed = await asyncio.to_thread(self._committed)
-            except AdminError as error:
-                logger.warning("the group's offsets cannot be read (%r); trying again", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            return {
-                TP(partition.topic, partition.partition): (place.offset, int(place.metadata.removeprefix(_PREFIX)))
-                for partition, place in committed.items()
-                if place.metadata.startswith(_PREFIX)
-            }
-
-    def _committed(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        group = self._app.conf.id
-        with KafkaAdminClient(**client_options(self._bootstrap_servers)) as admin:
-            return dict(admin.list_group_offsets(group)[group])
+    async def _read(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
+        """What earlier processors have written. aiokafka gives its users the offsets only, hence its coordinator."""
+        thread = self._thread()
+        fetch = thread._ensure_consumer()._coordinator.fetch_committed_offsets
+        committed = await thread.call_thread(fetch, [TopicPartition(*partition) for partition in partitions])
+        return {
+            TP(*partition): (place.offset, int(place.metadata.removeprefix(_PREFIX)))
+            for partition, place in committed.items()
+            if place.metadata.startswith(_PREFIX)
+        }
 
     async def _write(self, begun: dict[TP, tuple[int, int]]) -> None:
         self._begun |= begun
-        # Faust commits without metadata; its consumer lives in a thread of its own.
-        thread = cast(Any, self._app.consumer)._thread
         places = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, f"{_PREFIX}{count}")
-            for tp, (offset, count) in begun.items()
-            if tp in self._app.consumer.assignment()
+            TopicPartition(*partition): OffsetAndMetadata(offset, f"{_PREFIX}{count}")
+            for partition, (offset, count) in begun.items()
+            if partition in self._app.consumer.assignment()
         }
+        thread = self._thread()
         try:
             await thread.call_thread(thread._ensure_consumer().commit, places)
         except KafkaError as error:  # the partitions are another's by now: what is done here will not be committed
             logger.info("not counted: %r", error)
+
+    def _thread(self) -> Any:
+        """Where Faust keeps aiokafka's consumer. Faust itself commits without metadata."""
+        return cast(Any, self._app.consumer)._thread
 
 
 def _firsts(messages: Iterable[Message]) -> dict[TP, int]:
