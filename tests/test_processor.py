@@ -341,7 +341,7 @@ def test_an_article_that_kills_processors_is_set_aside_in_the_end(
     kafka: str, tmp_path: Path, read_topic: ReadTopic
 ) -> None:
     group = group_at_the_end(kafka)
-    key = f"fatal-{uuid.uuid4()}"
+    key = f"deadly-{uuid.uuid4()}"
     others = [f"{key}-{number}" for number in range(3)]
     for other in others[:2]:
         send(kafka, key, msgspec.json.encode(Article(id=other, text=ATTACK)))

@@ -3,8 +3,8 @@
 The walk of a batch, in this order and no other:
 
 1. Take records off the articles topic, with `noack_take`: Faust acknowledges nothing by itself.
-2. Count the attempt, in Kafka: what processors die of is set aside in the end. Then read each record: an article, a
-   reason to skip it, or a rejection.
+2. Read each: an article, a reason to skip it, or a rejection. Meanwhile, and in 4, the attempt is counted in Kafka, so
+   that what processors die of is set aside in the end.
 3. Extract the articles in the child process.
 4. Assemble the events.
 5. Publish the events, and the dead letters of what was rejected, and wait until Kafka has confirmed every one of them,
@@ -33,13 +33,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import faust
-from faust.types import TP, EventT, StreamT
+from faust.types import TP, EventT, Message, StreamT
 from kafka import KafkaAdminClient
 from prometheus_client import CollectorRegistry
 
 from services.clients.kafka import KafkaUnavailableError, client_options, faust_options, reachable_kafka
 from services.clients.topics import ARTICLES_TOPIC, TOPICS
 from services.contracts import Article, Event
+from services.extractor.mention import Extraction
 from services.settings import Settings
 
 from .assemble import assemble
@@ -242,17 +243,7 @@ class Processor:
                 await self._walk(stream, step)
 
     async def _walk(self, stream: faust.Stream[EventT[bytes]], step: Sequence[EventT[bytes]]) -> None:
-        messages = [event.message for event in step]
-        results: list[list[Event] | Skip | Rejection]
-        died = await self._attempts.deaths(messages)
-        if died >= MOST_DEATHS:  # then it is one record
-            message = f"{died} processors died of it"
-            results = [Rejection(stage=Stage.READ, exception="ProcessorDied", message=message)]
-        else:
-            await self._attempts.begin(messages)
-            results = await self._results([message.value for message in messages])
-            if died:
-                await self._attempts.survived(messages)
+        results = await self._results([event.message for event in step])
         records = []
         for event, result in zip(step, results, strict=True):
             if isinstance(result, Rejection):
@@ -268,28 +259,30 @@ class Processor:
         self._count(step, results)
         await self.report_lag()
 
-    async def _results(self, values: Sequence[bytes | None]) -> list[list[Event] | Skip | Rejection]:
+    async def _results(self, messages: Sequence[Message]) -> list[list[Event] | Skip | Rejection]:
         """What becomes of each record: its events, a reason to skip it, or a rejection."""
-        readings = [read(value) for value in values]
-        found = iter(await self._events([reading for reading in readings if isinstance(reading, Article)]))
-        return [next(found) if isinstance(reading, Article) else reading for reading in readings]
-
-    async def _events(self, articles: Sequence[Article]) -> list[list[Event] | Rejection]:
+        died = await self._attempts.deaths(messages)
+        if died >= MOST_DEATHS:  # then it is one record
+            return [Rejection(stage=Stage.READ, exception="ProcessorDied", message=f"{died} processors died of it")]
+        async with self._attempts.counted(messages):
+            readings = [read(message.value) for message in messages]
+        articles = [reading for reading in readings if isinstance(reading, Article)]
         if not articles:
-            return []
+            return [reading for reading in readings if not isinstance(reading, Article)]
         self._metrics.batch_articles.observe(len(articles))
         with self._metrics.extraction_seconds.time():
             extractions = await self._extractor.extract(articles)
-        events: list[list[Event] | Rejection] = []
-        for article, extraction in zip(articles, extractions, strict=True):
-            if isinstance(extraction, Rejection):
-                events.append(extraction)
-                continue
-            try:
-                events.append(assemble(article, extraction, self._extractor.model))
-            except Exception as error:
-                events.append(Rejection.of(error, stage=Stage.ASSEMBLE))
-        return events
+        async with self._attempts.counted(messages):
+            found = map(self._assembled, articles, extractions)
+            return [next(found) if isinstance(reading, Article) else reading for reading in readings]
+
+    def _assembled(self, article: Article, extraction: Extraction | Rejection) -> list[Event] | Rejection:
+        if isinstance(extraction, Rejection):
+            return extraction
+        try:
+            return assemble(article, extraction, self._extractor.model)
+        except Exception as error:
+            return Rejection.of(error, stage=Stage.ASSEMBLE)
 
     def _count(self, step: Sequence[EventT[bytes]], results: Sequence[list[Event] | Skip | Rejection]) -> None:
         metrics = self._metrics

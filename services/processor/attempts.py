@@ -1,13 +1,15 @@
 """How often a record was begun by a processor that then died, so that what kills processors is set aside, too.
 
 The count lies where the group's place lies, as the metadata of its committed offset, so that the next processor finds
-it wherever it runs. It is written before a step is read and extracted. A step that earlier processors have died of is
-done record by record, each with a count of its own: the one at fault is found, and after `MOST_DEATHS` it is a dead
-letter.
+it wherever it runs. It counts while this process itself handles what a record holds, which takes milliseconds; whoever
+kills a processor meets it in an extraction, which is another process, or waiting for Kafka. A step that earlier
+processors have died of is done record by record, each with a count of its own: the one at fault is found, and after
+`MOST_DEATHS` it is a dead letter.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import faust
@@ -17,7 +19,7 @@ from faust.types import TP, Message
 
 logger = logging.getLogger(__name__)
 
-# A person who kills a processor twice in a row can hit the same record by chance; four times, hardly.
+# Once or twice is chance, with processors that are killed for another reason.
 MOST_DEATHS = 4
 _PREFIX = "begun="
 
@@ -40,14 +42,14 @@ class Attempts:
             self._begun = dict.fromkeys(firsts, (-1, 0)) | await self._read(firsts) | self._begun
         return max(self._count(partition, offset) for partition, offset in firsts.items())
 
-    async def begin(self, messages: Iterable[Message]) -> None:
-        """Count one more for the first record of each partition."""
-        await self._write({tp: (offset, self._count(tp, offset) + 1) for tp, offset in _firsts(messages).items()})
-
-    async def survived(self, messages: Iterable[Message]) -> None:
-        """Count from the beginning: they have been extracted. If the processor now dies waiting for Kafka, it is not
-        of them."""
-        await self._write({tp: (offset, 0) for tp, offset in _firsts(messages).items()})
+    @asynccontextmanager
+    async def counted(self, messages: Sequence[Message]) -> AsyncIterator[None]:
+        """Count one more for the first record of each partition; take it back when the block is left alive."""
+        firsts = _firsts(messages)
+        before = {partition: (offset, self._count(partition, offset)) for partition, offset in firsts.items()}
+        await self._write({partition: (offset, count + 1) for partition, (offset, count) in before.items()})
+        yield
+        await self._write(before)
 
     def _count(self, partition: TP, offset: int) -> int:
         begun, count = self._begun.get(partition, (-1, 0))
