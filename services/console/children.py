@@ -26,8 +26,7 @@ logger = logging.getLogger(__name__)
 # Beyond the processor's own deadline, after which it ends by itself.
 _GRACE_SECONDS = 5
 # A processor that has died so often in a row without finishing a batch will not do better the next time.
-# Five, since a record that kills processors is set aside after four.
-_MAX_DEATHS = 5
+_MAX_DEATHS = 3
 _FIRST_WAIT_SECONDS = 1.0
 
 
