@@ -374,7 +374,7 @@ def by_take(app: faust.App, extractor: ExtractorProcess) -> Walk:
     """As Faust's documentation has it: what `take` yielded is acknowledged once the body of the loop is left."""
 
     async def walk(stream: faust.Stream[bytes]) -> None:
-        async for values in stream.take(BATCH, within=PATIENCE_SECONDS):
+        async for values in stream.take(BATCH, within=0.001):
             articles = [msgspec.json.decode(value, type=Article) for value in values]
             extractions = cast(list[Extraction], await extractor.extract(articles))
             for article, extraction in zip(articles, extractions, strict=True):
