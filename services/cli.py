@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from services.processor.rejection import Stage
 from services.settings import Settings, variable
 
 if TYPE_CHECKING:
-    from services.console.dead_letters import Choice
+    from services.console.dead_letters import Action, Choice
 
 app = typer.Typer(
     help="News articles in, structured events out, over Kafka.",
@@ -194,17 +194,7 @@ def dlq_retry(
     all_letters: AllLetters = False,
 ) -> None:
     """Publish dead letters again where they came from; print at the end how many, as a line of JSON."""
-    settings = _settings()
-
-    import msgspec
-
-    from services.console.dead_letters import retry
-
-    with _dead_letters_explained():
-        chosen = _choice(ids, reason=reason, stage=stage, since=since, until=until, all_letters=all_letters)
-        outcome = retry(settings.bootstrap_servers, chosen)
-    print(msgspec.json.encode(outcome).decode())
-    raise typer.Exit(1 if outcome.refused else 0)
+    _resolve("retry", ids, reason=reason, stage=stage, since=since, until=until, all_letters=all_letters)
 
 
 @dlq.command("drop")
@@ -218,16 +208,7 @@ def dlq_drop(
     all_letters: AllLetters = False,
 ) -> None:
     """Mark dead letters as done; print at the end how many, as a line of JSON."""
-    settings = _settings()
-
-    import msgspec
-
-    from services.console.dead_letters import drop
-
-    with _dead_letters_explained():
-        chosen = _choice(ids, reason=reason, stage=stage, since=since, until=until, all_letters=all_letters)
-        outcome = drop(settings.bootstrap_servers, chosen)
-    print(msgspec.json.encode(outcome).decode())
+    _resolve("drop", ids, reason=reason, stage=stage, since=since, until=until, all_letters=all_letters)
 
 
 @app.command()
@@ -289,6 +270,19 @@ def _dead_letters_explained() -> Iterator[None]:
 
     with _explained(ConsoleError, KafkaUnavailableError):
         yield
+
+
+def _resolve(action: "Action", ids: list[str] | None, **choice: Any) -> None:
+    settings = _settings()
+
+    import msgspec
+
+    from services.console.dead_letters import drop, retry
+
+    with _dead_letters_explained():
+        outcome = {"retry": retry, "drop": drop}[action](settings.bootstrap_servers, _choice(ids, **choice))
+    print(msgspec.json.encode(outcome).decode())
+    raise typer.Exit(1 if outcome.refused else 0)
 
 
 def _choice(

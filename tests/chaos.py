@@ -25,15 +25,13 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from services.broker import EmbeddedBroker, free_port
 from services.clients.kafka import consumer_options, create_topics, producer_options
 from services.clients.topics import ARTICLES_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC
-from services.contracts import Article, Event, event_id
+from services.console.differences import Change, differences
+from services.contracts import Article, Event
 
-from .running import Running, committed
+from .running import ATTACK, Running, bombings, committed, stored
 
-ATTACK = "Warplanes bombed the town of Abu Kamal in eastern Syria on Wednesday, killing nine fighters."
 PARTITIONS = 4
 GROUP = "chaos"
-# What two runs may differ by in a confidence: a batch's composition changes the last digits of bfloat16.
-CONFIDENCE_TOLERANCE = 0.02
 # Far longer than anything here takes, on the slowest machine.
 _PATIENCE_SECONDS = 1800
 
@@ -125,28 +123,26 @@ class Chaos:
         """What the topics hold."""
         report = self.report
         first: dict[str, Event] = {}
-        for value in _values(self._kafka, EVENTS_TOPIC):
-            event = msgspec.json.decode(value, type=Event)
+        for record in stored(self._kafka, EVENTS_TOPIC):
+            event = msgspec.json.decode(record.value, type=Event)
             earlier = first.setdefault(event.event_id, event)
             if earlier is not event:
                 report.duplicates += 1
-                report.differing += _comparable(event) != _comparable(earlier) or not _close(event, earlier)
+                report.differing += _differ(event, earlier)
         report.found = len(self._expected & first.keys())
         report.lost = sorted(self._expected - first.keys())
-        report.dead_letters = sum(1 for _ in _values(self._kafka, DEAD_LETTER_TOPIC))
+        report.dead_letters = sum(1 for _ in stored(self._kafka, DEAD_LETTER_TOPIC))
         return report
 
     def _publish(self, articles: int, bad_inputs: int) -> set[str]:
         """Publish good and bad records, mixed; the ids of the events that must be found."""
-        expected = set()
+        expected: set[str] = set()
         values: list[tuple[str, bytes]] = []
         for number in range(articles):
             key = f"article-{number}"
             sentences = self._random.randint(1, 6)
             values.append((key, msgspec.json.encode(Article(id=key, text=" ".join([ATTACK] * sentences)))))
-            for sentence in range(sentences):
-                start = sentence * (len(ATTACK) + 1) + ATTACK.index("bombed")
-                expected.add(event_id(key, start, start + len("bombed")))
+            expected |= bombings(key, sentences)
         bad = (b"\xff\xfe", b"{", b'{"text": "no id"}', b"[" * 20_000, b'{"id": "x", "text": 7}')
         values += [(f"bad-{number}", bad[number % len(bad)]) for number in range(bad_inputs)]
         self._random.shuffle(values)
@@ -165,27 +161,12 @@ def _await(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.2)
 
 
-def _values(kafka: str, topic: str) -> Iterator[bytes]:
-    with KafkaConsumer(**consumer_options(kafka)) as consumer:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for records in consumer.poll(timeout_ms=200).values():
-                yield from (record.value for record in records)
-
-
-def _comparable(event: Event) -> object:
-    """The event without what a repeat may change."""
-    arguments = [msgspec.structs.replace(argument, confidence=0.0) for argument in event.arguments]
-    provenance = msgspec.structs.replace(event.provenance, extracted_at=event.provenance.extracted_at.min)
-    return msgspec.structs.replace(event, confidence=0.0, arguments=arguments, provenance=provenance)
-
-
-def _close(event: Event, earlier: Event) -> bool:
-    pairs = [(event.confidence, earlier.confidence)]
-    pairs += [(one.confidence, two.confidence) for one, two in zip(event.arguments, earlier.arguments, strict=True)]
-    return all(abs(one - two) <= CONFIDENCE_TOLERANCE for one, two in pairs)
+def _differ(event: Event, earlier: Event) -> bool:
+    """In more than what a repeat may change: when it was extracted, and the last digits of a confidence."""
+    (difference,) = differences({earlier.event_id: earlier}, [event])
+    extracted_at = earlier.provenance.extracted_at
+    provenance = msgspec.structs.replace(event.provenance, extracted_at=extracted_at)
+    return difference.change is not Change.UNCHANGED or provenance != earlier.provenance
 
 
 @contextmanager

@@ -6,19 +6,23 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.broker import free_port
 from services.clients.kafka import consumer_options, producer_options
 from services.clients.topics import ARTICLES_TOPIC, EVENTS_TOPIC
-from services.contracts import Event
+from services.console.reading import bounds, reader, records
+from services.contracts import Event, event_id
 
 from .conftest import PATIENCE_SECONDS, eventually
+
+ATTACK = "Warplanes bombed the town of Abu Kamal in eastern Syria on Wednesday, killing nine fighters."
 
 
 class Running:
@@ -133,13 +137,20 @@ def send(
 def events_by_article(kafka: str) -> dict[str, list[Event]]:
     """All events in the topic now, by article."""
     found: dict[str, list[Event]] = {}
-    with KafkaConsumer(**consumer_options(kafka)) as consumer:
-        partitions = partitions_of(consumer, EVENTS_TOPIC)
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for records in consumer.poll(timeout_ms=200).values():
-                for record in records:
-                    event = msgspec.json.decode(record.value, type=Event)
-                    found.setdefault(event.article_id, []).append(event)
+    for record in stored(kafka, EVENTS_TOPIC):
+        event = msgspec.json.decode(record.value, type=Event)
+        found.setdefault(event.article_id, []).append(event)
     return found
+
+
+def stored(kafka: str, topic: str) -> Iterator[ConsumerRecord]:
+    """All records that the topic holds now."""
+    with reader(kafka) as consumer:
+        yield from records(consumer, bounds(consumer, topic))
+
+
+def bombings(article_id: str, sentences: int) -> set[str]:
+    """The ids of the events that every good model finds in an article of so many times `ATTACK`: one in each."""
+    first = ATTACK.index("bombed")
+    starts = (sentence * (len(ATTACK) + 1) + first for sentence in range(sentences))
+    return {event_id(article_id, start, start + len("bombed")) for start in starts}

@@ -8,10 +8,10 @@ import pytest
 from faust.types.tuples import ConsumerMessage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 
 from services.broker import EmbeddedBroker, free_port
-from services.clients.kafka import consumer_options, create_topics, producer_options
+from services.clients.kafka import create_topics, producer_options
 from services.clients.topics import ARTICLES_TOPIC, DEAD_LETTER_TOPIC, MAX_ARTICLE_BYTES, MAX_RECORD_BYTES
 from services.contracts import Article, Event
 from services.extractor.mention import Extraction, Filler, Mention, ModelIdentity
@@ -23,7 +23,7 @@ from services.processor.publish import event_record
 from services.processor.rejection import Rejection
 
 from .conftest import PATIENCE_SECONDS
-from .running import Running, partitions_of, wait_until
+from .running import Running, stored, wait_until
 
 MODEL = ModelIdentity(name="m", revision="r", taxonomy_version="1.2")
 EXAMPLES = 12_000  # some of them alike
@@ -229,13 +229,7 @@ def goes_by(codec: str | None, number: int, value: bytes | None) -> bool:
 
 def dead_letters(kafka: str) -> dict[bytes, str]:
     """By key, why each was set aside."""
-    reasons = {}
-    with KafkaConsumer(**consumer_options(kafka)) as consumer:
-        partitions = partitions_of(consumer, DEAD_LETTER_TOPIC)
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for records in consumer.poll(timeout_ms=200).values():
-                for record in records:
-                    reasons[record.key] = dict(record.headers)["__streams.errors.message"].decode()
-    return reasons
+    return {
+        record.key: dict(record.headers)["__streams.errors.message"].decode()
+        for record in stored(kafka, DEAD_LETTER_TOPIC)
+    }

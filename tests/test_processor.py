@@ -18,9 +18,8 @@ from services.contracts.headers import Headers
 from services.processor.attempts import MOST_DEATHS
 
 from .conftest import PATIENCE_SECONDS, ReadTopic
-from .running import Running, committed, events_by_article, group_at_the_end, send, wait_until
+from .running import ATTACK, Running, bombings, committed, events_by_article, group_at_the_end, send, wait_until
 
-ATTACK = "Warplanes bombed the town of Abu Kamal in eastern Syria on Wednesday, killing nine fighters."
 GERMAN = (
     "Die beiden Regierungen haben am Dienstag nach monatelangen Gesprächen ein Handelsabkommen unterzeichnet, das im "
     "Frühjahr in Kraft treten soll. In der Hauptstadt protestierten Bauern dagegen."
@@ -45,17 +44,10 @@ def send_backlog(kafka: str) -> dict[str, tuple[int, int]]:
     return {key: (record.partition, record.offset) for key, record in zip(ids, records, strict=True)}
 
 
-def bombings(article_id: str) -> set[str]:
-    """The ids of the events that every good model finds in a backlog article: one in each of its sentences."""
-    first = ATTACK.index("bombed")
-    starts = (sentence * (len(ATTACK) + 1) + first for sentence in range(BOMBINGS))
-    return {event_id(article_id, start, start + len("bombed")) for start in starts}
-
-
 def missing(kafka: str, backlog: Iterable[str]) -> dict[str, set[str]]:
     """By article, the events that it should have and has not."""
     found = events_by_article(kafka)
-    lacking = {key: bombings(key) - {event.event_id for event in found.get(key, ())} for key in backlog}
+    lacking = {key: bombings(key, BOMBINGS) - {event.event_id for event in found.get(key, ())} for key in backlog}
     return {key: ids for key, ids in lacking.items() if ids}
 
 
@@ -273,7 +265,7 @@ WEDGED = """
 import time
 from services.processor import app
 from services.settings import Settings
-app.assemble = lambda *_: time.sleep(3600)
+app.assembled = lambda *_: time.sleep(3600)
 app.run_processor(Settings())
 """
 

@@ -15,10 +15,10 @@ from services.console.differences import CONFIDENCE_TOLERANCE, Change, differenc
 from services.contracts import Article, Event, Plover
 
 from .conftest import ReadTopic
-from .running import send
+from .running import ATTACK, send
 from .test_cli import error_of, tidings
 from .test_console import make_event, publish
-from .test_processor import ATTACK, GERMAN
+from .test_processor import GERMAN
 
 replaced = msgspec.structs.replace
 

@@ -17,10 +17,10 @@ from services.clients.topics import ARTICLES_TOPIC, EVENTS_TOPIC, SHADOW_EVENTS_
 from services.contracts import Article, Event
 from services.contracts.article import ArticleId
 from services.contracts.headers import EVENT_TYPE, cloud_event_headers
-from services.processor.assemble import assemble
+from services.processor.assemble import assembled
 from services.processor.extraction import ExtractorProcess
 from services.processor.intake import Skip, read
-from services.processor.rejection import Rejection, Stage
+from services.processor.rejection import Rejection
 from services.settings import Settings
 
 from .differences import Change, Difference, differences
@@ -150,13 +150,8 @@ async def _results(
             results.append((article, reading))
         elif isinstance(reading, Rejection):
             results.append((None, reading))
-        elif isinstance(extraction := next(extractions), Rejection):
-            results.append((reading, extraction))
         else:
-            try:
-                results.append((reading, assemble(reading, extraction, extractor.model)))
-            except Exception as error:
-                results.append((reading, Rejection.of(error, stage=Stage.ASSEMBLE)))
+            results.append((reading, assembled(reading, next(extractions), extractor.model)))
     return results
 
 

@@ -29,6 +29,7 @@ import signal
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
+from itertools import repeat
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
@@ -40,10 +41,9 @@ from prometheus_client import CollectorRegistry
 from services.clients.kafka import KafkaUnavailableError, client_options, faust_options, reachable_kafka
 from services.clients.topics import ARTICLES_TOPIC, TOPICS
 from services.contracts import Article, Event
-from services.extractor.mention import Extraction
 from services.settings import Settings
 
-from .assemble import assemble
+from .assemble import assembled
 from .attempts import MOST_DEATHS, Attempts
 from .dead_letters import dead_letter
 from .errors import StartError
@@ -273,16 +273,8 @@ class Processor:
         with self._metrics.extraction_seconds.time():
             extractions = await self._extractor.extract(articles)
         async with self._attempts.counted(messages):
-            found = map(self._assembled, articles, extractions)
+            found = map(assembled, articles, extractions, repeat(self._extractor.model))
             return [next(found) if isinstance(reading, Article) else reading for reading in readings]
-
-    def _assembled(self, article: Article, extraction: Extraction | Rejection) -> list[Event] | Rejection:
-        if isinstance(extraction, Rejection):
-            return extraction
-        try:
-            return assemble(article, extraction, self._extractor.model)
-        except Exception as error:
-            return Rejection.of(error, stage=Stage.ASSEMBLE)
 
     def _count(self, step: Sequence[EventT[bytes]], results: Sequence[list[Event] | Skip | Rejection]) -> None:
         metrics = self._metrics

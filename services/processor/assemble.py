@@ -17,9 +17,21 @@ from services.contracts import (
 from services.extractor.mention import Extraction, Mention, ModelIdentity
 from services.taxonomy import load_taxonomy
 
+from .rejection import Rejection, Stage
+
 
 class SpanError(Exception):
     """A span that is no piece of its article's text: a defect of ours, never the article's."""
+
+
+def assembled(article: Article, extraction: Extraction | Rejection, model: ModelIdentity) -> list[Event] | Rejection:
+    """The same as `assemble`, or why there are no events: what failed before, or here."""
+    if isinstance(extraction, Rejection):
+        return extraction
+    try:
+        return assemble(article, extraction, model)
+    except Exception as error:
+        return Rejection.of(error, stage=Stage.ASSEMBLE)
 
 
 def assemble(article: Article, extraction: Extraction, model: ModelIdentity) -> list[Event]:

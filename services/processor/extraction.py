@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 _RESTART_WAIT_SECONDS = 5.0
 # An idle child takes some tenths of a second.
 _END_SECONDS = 2.0
-# What fails once may fail by chance, the child killed by somebody else; what fails twice is at fault.
-_ATTEMPTS = 2
 # The deadline that is set is for a full step of the processor, which is so many characters. A book has in proportion
 # more time; a short text has this share of it, since the machine may be busy with something else.
 _DEADLINE_CHARS = 512 * 1024
@@ -92,10 +90,8 @@ class ExtractorProcess:
     async def extract(self, articles: Sequence[Article]) -> list[Extraction | Rejection]:
         """What was found in each article, in the order given, or why it could not be read."""
         answer = await self._ask(articles)
-        if len(articles) == 1:
-            for _ in range(_ATTEMPTS - 1):
-                if isinstance(answer, Rejection):
-                    answer = await self._ask(articles)
+        if isinstance(answer, Rejection) and len(articles) == 1:
+            answer = await self._ask(articles)  # again: its first child may have been killed by somebody else
         if not isinstance(answer, Rejection):
             return [*answer]
         if len(articles) == 1:
