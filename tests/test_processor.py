@@ -51,7 +51,7 @@ def missing(kafka: str, backlog: Iterable[str]) -> dict[str, set[str]]:
     return {key: ids for key, ids in lacking.items() if ids}
 
 
-# The next two have the topic for themselves: the processor that the tests after them share has not started yet.
+# The next four have the topic for themselves: the processor that the tests after them share has not started yet.
 
 
 def test_a_processor_that_is_killed_in_mid_run_loses_nothing(kafka: str, tmp_path: Path) -> None:
@@ -87,6 +87,73 @@ def test_a_processor_that_is_told_to_stop_finishes_its_batch_and_commits_it(kafk
         ids = [event.event_id for event in events.get(key, ())]
         assert len(ids) == len(set(ids))
         assert bool(ids) == (key in done)
+
+
+# A defect that no article can cause: the step after extraction never gives the event loop back.
+WEDGED = """
+import time
+from services.processor import app
+from services.settings import Settings
+app.assembled = lambda *_: time.sleep(3600)
+app.run_processor(Settings())
+"""
+
+
+def test_a_processor_is_ready_once_it_has_joined_and_a_wedged_one_is_not_alive(kafka: str, tmp_path: Path) -> None:
+    group = group_at_the_end(kafka)
+    running = Running(kafka, group, tmp_path / "log", program=("-c", WEDGED), TIDINGS_STUCK_SECONDS="2")
+    wait_until(lambda: running.probe("startup")[0] == 503, "it is starting")
+    wait_until(lambda: running.probe("ready") == (200, "ok\n"), "it is ready")
+    assert running.probe("startup") == running.probe("live") == (200, "ok\n")
+    key = f"wedge-{uuid.uuid4()}"
+    send(kafka, key, msgspec.json.encode(Article(id=key, text=ATTACK)))
+    wait_until(lambda: running.probe("live")[0] == 503, "it is not alive")
+    assert "the event loop has stood still" in running.probe("live")[1]
+    # Told to stop, it cannot even hear it: this is what /live is for.
+    running.kill()
+
+
+# No article is known that ends the processor itself; this one would.
+FATAL = """
+import os
+from services.processor import app
+from services.settings import Settings
+read = app.read
+app.read = lambda value: os._exit(9) if b"fatal" in value else read(value)
+raise SystemExit(app.run_processor(Settings()))
+"""
+
+
+def test_an_article_that_kills_processors_is_set_aside_in_the_end(
+    kafka: str, tmp_path: Path, read_topic: ReadTopic
+) -> None:
+    group = group_at_the_end(kafka)
+    key = f"deadly-{uuid.uuid4()}"
+    others = [f"{key}-{number}" for number in range(3)]
+    for other in others[:2]:
+        send(kafka, key, msgspec.json.encode(Article(id=other, text=ATTACK)))
+    send(kafka, key, msgspec.json.encode(Article(id=key, text=f"A fatal text. {ATTACK}")))
+    send(kafka, key, msgspec.json.encode(Article(id=others[2], text=ATTACK)))
+    ends = 0
+    while True:
+        running = Running(kafka, group, tmp_path / "log", program=("-c", FATAL))
+        wait_until(
+            lambda running=running: running.process.poll() is not None or len(events_of(kafka, others)) == 3,
+            "it ends or all others are done",
+        )
+        if running.process.poll() is None:
+            break
+        assert running.process.returncode == 9
+        ends += 1
+        assert ends <= MOST_DEATHS + 3  # and once in a batch that begins with each record before it, at most
+    (letter,) = read_topic(DEAD_LETTER_TOPIC, key, at_least=1)
+    assert dict(letter.headers)["__streams.errors.exception"] == b"ProcessorDied"
+    assert running.stop() == 0
+
+
+def events_of(kafka: str, articles: Iterable[str]) -> set[str]:
+    """Those of the articles that have events."""
+    return events_by_article(kafka).keys() & set(articles)
 
 
 def test_a_model_that_does_not_load_is_named(kafka: str, tmp_path: Path) -> None:
@@ -260,30 +327,6 @@ def test_a_metrics_port_that_is_taken_is_named_with_its_setting(kafka: str, proc
     assert "Traceback" not in log
 
 
-# A defect that no article can cause: the step after extraction never gives the event loop back.
-WEDGED = """
-import time
-from services.processor import app
-from services.settings import Settings
-app.assembled = lambda *_: time.sleep(3600)
-app.run_processor(Settings())
-"""
-
-
-def test_a_processor_is_ready_once_it_has_joined_and_a_wedged_one_is_not_alive(kafka: str, tmp_path: Path) -> None:
-    group = group_at_the_end(kafka)
-    running = Running(kafka, group, tmp_path / "log", program=("-c", WEDGED), TIDINGS_STUCK_SECONDS="2")
-    wait_until(lambda: running.probe("startup")[0] == 503, "it is starting")
-    wait_until(lambda: running.probe("ready") == (200, "ok\n"), "it is ready")
-    assert running.probe("startup") == running.probe("live") == (200, "ok\n")
-    key = f"wedge-{uuid.uuid4()}"
-    send(kafka, key, msgspec.json.encode(Article(id=key, text=ATTACK)))
-    wait_until(lambda: running.probe("live")[0] == 503, "it is not alive")
-    assert "the event loop has stood still" in running.probe("live")[1]
-    # Told to stop, it cannot even hear it: this is what /live is for.
-    running.kill()
-
-
 def test_a_standby_without_partitions_is_ready(tmp_path: Path) -> None:
     with EmbeddedBroker(data_dir=tmp_path / "kafka", port=free_port()) as broker:
         create_topics(broker.bootstrap_servers, partitions=1)
@@ -316,46 +359,3 @@ def test_without_kafka_a_processor_is_alive_and_past_its_deadline_ends_without_a
         assert second.stop() == 0
         found = events_by_article(broker.bootstrap_servers)
         assert len(found) == BACKLOG
-
-
-# No article is known that ends the processor itself; this one would.
-FATAL = """
-import os
-from services.processor import app
-from services.settings import Settings
-read = app.read
-app.read = lambda value: os._exit(9) if b"fatal" in value else read(value)
-raise SystemExit(app.run_processor(Settings()))
-"""
-
-
-def test_an_article_that_kills_processors_is_set_aside_in_the_end(
-    kafka: str, tmp_path: Path, read_topic: ReadTopic
-) -> None:
-    group = group_at_the_end(kafka)
-    key = f"deadly-{uuid.uuid4()}"
-    others = [f"{key}-{number}" for number in range(3)]
-    for other in others[:2]:
-        send(kafka, key, msgspec.json.encode(Article(id=other, text=ATTACK)))
-    send(kafka, key, msgspec.json.encode(Article(id=key, text=f"A fatal text. {ATTACK}")))
-    send(kafka, key, msgspec.json.encode(Article(id=others[2], text=ATTACK)))
-    ends = 0
-    while True:
-        running = Running(kafka, group, tmp_path / "log", program=("-c", FATAL))
-        wait_until(
-            lambda running=running: running.process.poll() is not None or len(events_of(kafka, others)) == 3,
-            "it ends or all others are done",
-        )
-        if running.process.poll() is None:
-            break
-        assert running.process.returncode == 9
-        ends += 1
-        assert ends <= MOST_DEATHS + 3  # and once in a batch that begins with each record before it, at most
-    (letter,) = read_topic(DEAD_LETTER_TOPIC, key, at_least=1)
-    assert dict(letter.headers)["__streams.errors.exception"] == b"ProcessorDied"
-    assert running.stop() == 0
-
-
-def events_of(kafka: str, articles: Iterable[str]) -> set[str]:
-    """Those of the articles that have events."""
-    return events_by_article(kafka).keys() & set(articles)

@@ -7,6 +7,7 @@ processors have died of is done record by record, each with a count of its own: 
 `MOST_DEATHS` it is a dead letter.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 # One is chance. The second time, alone, within milliseconds, is not; and before the third, `tidings up` gives up.
 MOST_DEATHS = 2
 _PREFIX = "begun="
+# A commit takes milliseconds; four of them in a row shall not keep an outage of Kafka from being noticed.
+_PATIENCE_SECONDS = 2.0
 
 
 class Attempts:
@@ -73,6 +76,11 @@ class Attempts:
             for partition, (offset, count) in begun.items()
             if partition in self._app.consumer.assignment()
         }
+        # While Kafka is away, the walk goes on to where it waits for Kafka and says so. A count that arrives late can
+        # at worst set the group back to a record that is done, which is then done again.
+        await asyncio.wait({asyncio.create_task(self._commit(places))}, timeout=_PATIENCE_SECONDS)
+
+    async def _commit(self, places: dict[TopicPartition, OffsetAndMetadata]) -> None:
         thread = self._thread()
         try:
             await thread.call_thread(thread._ensure_consumer().commit, places)
