@@ -187,6 +187,7 @@ def run(folder: Path, *, articles: int, bad_inputs: int, kills: int, outage_seco
             _say(f"{chaos.report.kills} kills")
         chaos.kill_in_a_rebalance()
         running = chaos.start()
+        _await(lambda: running.probe("ready")[0] == 200, "it has joined: one that only starts ends without Kafka")
         _await(lambda: chaos.done() or running.metric("tidings_articles_in_flight") > 0, "it works")
     # Kafka was stopped by that; the processor waits for it, and works again when it is back.
     time.sleep(outage_seconds)
